@@ -1,0 +1,61 @@
+"""The one way to an engine, wherever it runs: in this process or in a worker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from .output import EmbeddingOutput, ModelInfo, RequestOutput
+from .request import Chat, EmbeddingRequest, GenerationRequest
+
+
+class EngineClient(Protocol):
+    """What the doors know of an engine that holds one model.
+
+    All methods are called on one asyncio loop. Every error is an ``EngineError``.
+    """
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model's description; valid once ``start`` has returned."""
+        ...
+
+    @property
+    def healthy(self) -> bool:
+        """Whether requests are served now: loaded, warmed up, all threads alive."""
+        ...
+
+    async def start(self) -> None:
+        """Load the model and warm it up. Raises ``LoadError``."""
+        ...
+
+    def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:
+        """Run a request. Ends after one ``finish`` per choice, or raises its one error.
+
+        Closing the iterator early aborts the request within one engine step.
+        """
+        ...
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingOutput:
+        """Embed a request's inputs. Cancelling the awaiting task drops it."""
+        ...
+
+    async def tokenize(
+        self, source: str | Chat, *, add_special_tokens: bool = True
+    ) -> tuple[Sequence[int], Sequence[str]]:
+        """Ids and vocabulary spellings of a text or conversation."""
+        ...
+
+    async def detokenize(
+        self, token_ids: Sequence[int], *, skip_special_tokens: bool = True
+    ) -> str:
+        """The text of tokens."""
+        ...
+
+    async def drain(self, grace: float) -> None:
+        """Refuse new requests and wait for the running ones, at most ``grace`` seconds."""
+        ...
+
+    async def close(self) -> None:
+        """End what still runs with ``Cancelled`` and free the model. May be called twice."""
+        ...
