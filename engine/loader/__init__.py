@@ -1,0 +1,15 @@
+"""Loads models: Hugging Face ids, local folders, GGUF files and packaged models."""
+
+from .catalog import DEFAULT_MODELS, PACKAGED_MODELS
+from .load import load_model, resolve
+from .model import LoadedModel, Progress, ProgressCallback
+
+__all__ = [
+    "DEFAULT_MODELS",
+    "PACKAGED_MODELS",
+    "LoadedModel",
+    "Progress",
+    "ProgressCallback",
+    "load_model",
+    "resolve",
+]

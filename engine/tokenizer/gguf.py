@@ -1,0 +1,141 @@
+"""Tokenizers from the metadata of GGUF files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
+
+from ..errors import LoadError
+from .tokenizer import Tokenizer
+from .vocabulary import Spelling
+
+# Values of tokenizer.ggml.token_type.
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
+
+_GPT2 = ""  # the regular expression built into ByteLevel
+_LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+
+# tokenizer.ggml.pre -> (split digits one by one, regular expression). The expressions are
+# those of each family's own tokenizer.json.
+_PRE_TOKENIZERS: dict[str, tuple[bool, str]] = {
+    "gpt-2": (False, _GPT2),
+    "smollm": (True, _GPT2),
+    "starcoder": (True, _GPT2),
+    "refact": (True, _GPT2),
+    "command-r": (True, _GPT2),
+    "llama-bpe": (False, _LLAMA3),
+    "dbrx": (False, _LLAMA3),
+    "qwen2": (False, _QWEN2),
+    "deepseek-r1-qwen": (False, _QWEN2),
+    "stablelm2": (False, _QWEN2),
+}
+_NFC = {"qwen2", "deepseek-r1-qwen", "stablelm2"}
+_IGNORES_MERGES = {"llama-bpe"}
+
+
+def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
+    """Build a tokenizer. Raises ``LoadError`` for kinds that are not known."""
+    tokens = _strings(metadata, "tokenizer.ggml.tokens")
+    types = list(metadata.get("tokenizer.ggml.token_type") or [_NORMAL] * len(tokens))
+    if len(types) != len(tokens) or len(set(tokens)) != len(tokens):
+        raise LoadError("GGUF: the vocabulary is damaged (types missing or tokens twice)")
+    kind = str(metadata.get("tokenizer.ggml.model", ""))
+    if kind == "gpt2":
+        backend, spelling = _byte_level(metadata, tokens), Spelling.BYTE_LEVEL
+    else:
+        raise LoadError(f"GGUF: tokenizers of the kind {kind!r} are not supported")
+    _add_tokens(backend, tokens, types)
+    bos = _token_id(metadata, "bos", tokens)
+    eos = _token_id(metadata, "eos", tokens)
+    _add_template(backend, metadata, tokens, bos, eos)
+    ends = {eos, _token_id(metadata, "eot", tokens), _token_id(metadata, "eom", tokens)}
+    return Tokenizer(
+        backend,
+        spelling=spelling,
+        special_token_ids=[i for i, type_ in enumerate(types) if type_ in (_UNKNOWN, _CONTROL)],
+        eos_token_ids=[end for end in ends if end is not None],
+        bos_token="" if bos is None else tokens[bos],
+        eos_token="" if eos is None else tokens[eos],
+    )
+
+
+def _strings(metadata: Mapping[str, Any], key: str) -> list[str]:
+    values = metadata.get(key)
+    if not isinstance(values, Sequence) or not all(isinstance(v, str) for v in values):
+        raise LoadError(f"GGUF: {key} is missing or no list of strings")
+    return list(values)
+
+
+def _token_id(metadata: Mapping[str, Any], name: str, tokens: Sequence[str]) -> int | None:
+    value = metadata.get(f"tokenizer.ggml.{name}_token_id")
+    if value is None:
+        return None
+    if not isinstance(value, int) or not 0 <= value < len(tokens):
+        raise LoadError(f"GGUF: the {name} token {value!r} is not in the vocabulary")
+    return value
+
+
+def _byte_level(metadata: Mapping[str, Any], tokens: Sequence[str]) -> tokenizers.Tokenizer:
+    pre = str(metadata.get("tokenizer.ggml.pre", "gpt-2"))
+    if pre not in _PRE_TOKENIZERS:
+        raise LoadError(f"GGUF: the pre-tokenizer {pre!r} is not supported")
+    merges = [tuple(merge.split(" ")) for merge in _strings(metadata, "tokenizer.ggml.merges")]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    try:
+        model = models.BPE(vocabulary, merges, ignore_merges=pre in _IGNORES_MERGES)
+    except Exception as error:  # the library raises bare Exception for bad merges
+        raise LoadError(f"GGUF: the merges do not fit the vocabulary: {error}") from error
+    backend = tokenizers.Tokenizer(model)
+    digits, pattern = _PRE_TOKENIZERS[pre]
+    steps: list[Any] = []
+    if digits:
+        steps.append(pre_tokenizers.Digits(individual_digits=True))
+    if pattern:
+        steps.append(pre_tokenizers.Split(Regex(pattern), "isolated"))
+    steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not pattern))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(steps)
+    if pre in _NFC:
+        backend.normalizer = normalizers.NFC()
+    backend.decoder = decoders.ByteLevel()
+    return backend
+
+
+def _add_tokens(
+    backend: tokenizers.Tokenizer, tokens: Sequence[str], types: Sequence[int]
+) -> None:
+    added = [
+        tokenizers.AddedToken(token, special=type_ == _CONTROL, normalized=False)
+        for token, type_ in zip(tokens, types, strict=True)
+        if type_ in (_CONTROL, _USER_DEFINED) and token
+    ]
+    backend.add_tokens(added)
+
+
+def _add_template(
+    backend: tokenizers.Tokenizer,
+    metadata: Mapping[str, Any],
+    tokens: Sequence[str],
+    bos: int | None,
+    eos: int | None,
+) -> None:
+    """Opening and closing tokens, as the metadata asks for them."""
+    default_bos = metadata.get("tokenizer.ggml.model") == "llama" or (
+        metadata.get("tokenizer.ggml.pre") == "llama-bpe"
+    )
+    before = bos if metadata.get("tokenizer.ggml.add_bos_token", default_bos) else None
+    after = eos if metadata.get("tokenizer.ggml.add_eos_token", False) else None
+    if before is None and after is None:
+        return
+    single = [tokens[before]] if before is not None else []
+    single += ["$A"] + ([tokens[after]] if after is not None else [])
+    special = [(tokens[index], index) for index in (before, after) if index is not None]
+    backend.post_processor = processors.TemplateProcessing(
+        single=single, special_tokens=sorted(set(special))
+    )
