@@ -110,3 +110,9 @@ class LoadError(EngineError):
     """The model's files cannot be used: missing, damaged or of an unknown architecture."""
 
     reason = "MODEL_LOAD_FAILED"
+
+
+class Unimplemented(EngineError):
+    """The schema has it, this version does not answer it yet."""
+
+    reason = "UNIMPLEMENTED"

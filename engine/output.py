@@ -22,11 +22,16 @@ class FinishReason(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprobs:
-    """Log probabilities (natural) of one position: the chosen token and the likeliest."""
+    """Log probabilities (natural) of one position: the chosen token and the likeliest.
+
+    ``texts`` are the texts of the chosen token and then of ``top``'s, "" where a token is
+    only a part of a character.
+    """
 
     token_id: int
     logprob: float
     top: tuple[tuple[int, float], ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,40 @@
+"""What a call knows of itself, whichever door it came through."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+
+
+def new_request_id() -> str:
+    """A fresh id of a request: made here, never taken from a client."""
+    return f"req_{secrets.token_hex(12)}"
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """What the log says of a call once it has ended. No text of the request is in it."""
+
+    model: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    queue_seconds: float | None = None
+    first_token_seconds: float | None = None
+    finish_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """One call: ``deadline`` is a ``time.monotonic()`` value, ``principal`` who calls."""
+
+    request_id: str = field(default_factory=new_request_id)
+    deadline: float | None = None
+    principal: str = ""
+    record: CallRecord = field(default_factory=CallRecord, compare=False)
+
+    @property
+    def expired(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and time.monotonic() >= self.deadline

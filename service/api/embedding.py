@@ -1,0 +1,116 @@
+"""``mlxforge.v1.EmbeddingService``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from mlxforge.engine.errors import FieldViolation
+from mlxforge.engine.output import EmbeddingOutput
+from mlxforge.engine.request import EmbeddingRequest, Pooling
+from mlxforge.engine.validation import Limits, embedding_violations, raise_if_any
+from mlxforge.v1 import embedding_pb2, usage_pb2
+
+from ..registry import Registry
+from .context import CallContext
+
+POOLINGS = {
+    embedding_pb2.POOLING_MEAN: Pooling.MEAN,
+    embedding_pb2.POOLING_CLS: Pooling.CLS,
+    embedding_pb2.POOLING_LAST: Pooling.LAST,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingService:
+    """Embeds with the registry's models."""
+
+    registry: Registry
+    limits: Limits
+
+    async def embed(
+        self, message: embedding_pb2.EmbedRequest, context: CallContext
+    ) -> embedding_pb2.EmbedResponse:
+        """Embed a list of inputs."""
+        model, output = await self._embed(message, context, context.request_id)
+        return embedding_pb2.EmbedResponse(
+            id=context.request_id, model=model, embeddings=_embeddings(output), usage=_usage(output)
+        )
+
+    async def stream_embed(
+        self, messages: AsyncIterator[embedding_pb2.EmbedRequest], context: CallContext
+    ) -> AsyncIterator[embedding_pb2.StreamEmbedResponse]:
+        """Embed one list after the other, in order."""
+        sequence = 0
+        async for message in messages:
+            request_id = f"{context.request_id}-{sequence}"
+            model, output = await self._embed(message, context, request_id)
+            yield embedding_pb2.StreamEmbedResponse(
+                sequence=sequence, model=model, embeddings=_embeddings(output), usage=_usage(output)
+            )
+            sequence += 1
+
+    async def _embed(
+        self, message: embedding_pb2.EmbedRequest, context: CallContext, request_id: str
+    ) -> tuple[str, EmbeddingOutput]:
+        entry = self.registry.embedder(message.model)
+        context.record.model = entry.id
+        request = request_of(message, request_id, context.deadline, self.limits)
+        output = await entry.client.embed(request)
+        context.record.prompt_tokens += output.prompt_tokens
+        return entry.id, output
+
+
+def request_of(
+    message: embedding_pb2.EmbedRequest, request_id: str, deadline: float | None, limits: Limits
+) -> EmbeddingRequest:
+    """The engine's request, checked. Raises ``InvalidRequest`` naming every bad field."""
+    violations: list[FieldViolation] = []
+    request = EmbeddingRequest(
+        request_id=request_id,
+        inputs=tuple(_input_of(i, item, violations) for i, item in enumerate(message.inputs)),
+        pooling=_pooling_of(message.pooling, violations),
+        dimensions=message.dimensions if message.HasField("dimensions") else None,
+        normalize=message.normalize if message.HasField("normalize") else True,
+        instruction=message.instruction,
+        truncate=message.truncate,
+        deadline=deadline,
+    )
+    raise_if_any([*violations, *embedding_violations(request, limits)])
+    return request
+
+
+def _input_of(
+    index: int, item: embedding_pb2.EmbedInput, violations: list[FieldViolation]
+) -> str | tuple[int, ...]:
+    match item.WhichOneof("input"):
+        case "text":
+            return item.text
+        case "token_ids":
+            return tuple(item.token_ids.ids)
+        case _:
+            field = f"inputs[{index}].text"
+            violations.append(FieldViolation(field, "one of text and token_ids must be set"))
+            return ""
+
+
+def _pooling_of(
+    value: embedding_pb2.Pooling, violations: list[FieldViolation]
+) -> Pooling | None:
+    if value == embedding_pb2.POOLING_UNSPECIFIED:
+        return None
+    pooling = POOLINGS.get(value)
+    if pooling is None:
+        violations.append(FieldViolation("pooling", f"{value} is not a value of Pooling"))
+    return pooling
+
+
+def _embeddings(output: EmbeddingOutput) -> list[embedding_pb2.Embedding]:
+    return [
+        embedding_pb2.Embedding(index=i, values=vector, truncated=truncated)
+        for i, (vector, truncated) in enumerate(zip(output.vectors, output.truncated, strict=True))
+    ]
+
+
+def _usage(output: EmbeddingOutput) -> usage_pb2.Usage:
+    return usage_pb2.Usage(prompt_tokens=output.prompt_tokens)

@@ -1,0 +1,72 @@
+"""``mlxforge.v1.GenerationService``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from mlxforge.engine.output import RequestOutput
+from mlxforge.engine.validation import Limits
+from mlxforge.v1 import generation_pb2
+
+from ..registry import ModelEntry, Registry
+from .context import CallContext, CallRecord
+from .generation_request import request_of
+from .generation_response import Collector, stream_responses
+from .method import closing
+from .stream import coalesced
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationService:
+    """Generates text with the registry's models."""
+
+    registry: Registry
+    limits: Limits
+
+    async def generate(
+        self, message: generation_pb2.GenerateRequest, context: CallContext
+    ) -> generation_pb2.GenerateResponse:
+        """Answer when the whole text is there."""
+        entry, outputs = self._start(message, context)
+        answer = Collector()
+        async with closing(outputs):
+            async for output in outputs:
+                _note(output, context.record)
+                answer.add(output)
+        return answer.response(context.request_id, entry.id)
+
+    async def stream_generate(
+        self, message: generation_pb2.GenerateRequest, context: CallContext
+    ) -> AsyncIterator[generation_pb2.StreamGenerateResponse]:
+        """Stream the text as it comes."""
+        entry, outputs = self._start(message, context)
+        outputs = coalesced(outputs)
+        first = True
+        async with closing(outputs):
+            async for output in outputs:
+                _note(output, context.record)
+                for response in stream_responses(output):
+                    if first:
+                        response.id, response.model = context.request_id, entry.id
+                        first = False
+                    yield response
+
+    def _start(
+        self, message: generation_pb2.GenerateRequest, context: CallContext
+    ) -> tuple[ModelEntry, AsyncIterator[RequestOutput]]:
+        entry = self.registry.generator(message.model)
+        context.record.model = entry.id
+        request = request_of(message, context, self.limits)
+        return entry, entry.client.generate(request)
+
+
+def _note(output: RequestOutput, record: CallRecord) -> None:
+    record.completion_tokens += len(output.token_ids)
+    finish = output.finish
+    if finish is not None:
+        record.prompt_tokens = finish.usage.prompt_tokens
+        record.cached_tokens = finish.usage.cached_tokens
+        record.queue_seconds = finish.timings.queue
+        record.first_token_seconds = finish.timings.time_to_first_token
+        record.finish_reason = finish.reason.value
