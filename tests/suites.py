@@ -1,0 +1,139 @@
+"""Runs the test suites of all languages: ``python tests/suites.py [--lint|--fmt] [NAME…]``.
+
+A suite whose folder or toolchain is missing is skipped, and the reason said. All others
+run even when one fails; the last line counts them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+Command = tuple[str, ...]
+PYTEST: Command = (sys.executable, "-m", "pytest", "-q")
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """One language's tests. ``folder`` is relative to the checkout; commands run in it."""
+
+    name: str
+    folder: str
+    marker: str  # the file that says the suite is there
+    tool: str
+    minimum: tuple[int, int]  # version of the tool
+    test: tuple[Command, ...]
+    lint: tuple[Command, ...] = ()
+    fmt: tuple[Command, ...] = ()
+
+    def missing(self) -> str | None:
+        """Why the suite cannot run here; None when it can."""
+        if not (ROOT / self.folder / self.marker).exists():
+            return f"{self.folder} is not there yet"
+        if shutil.which(self.tool) is None:
+            return f"no {self.tool} on PATH"
+        shown = subprocess.run([self.tool, "--version"], capture_output=True, text=True)
+        found = re.search(r"(\d+)\.(\d+)", shown.stdout)
+        if shown.returncode or found is None:
+            return f"{self.tool} does not run"
+        if (int(found[1]), int(found[2])) < self.minimum:
+            return f"{self.tool} {found[0]} is older than {'.'.join(map(str, self.minimum))}"
+        return None
+
+
+_NPM_INSTALL = ("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error")
+
+SUITES = (
+    Suite(
+        name="node",
+        folder="stubs/node",
+        marker="package.json",
+        tool="node",
+        minimum=(20, 19),
+        test=(_NPM_INSTALL, ("npm", "run", "build"), ("npm", "test")),
+        lint=(_NPM_INSTALL, ("npm", "run", "lint"), ("npm", "run", "proto:check")),
+        fmt=(_NPM_INSTALL, ("npm", "run", "fmt")),
+    ),
+    Suite(
+        name="rust",
+        folder="stubs/rust",
+        marker="Cargo.toml",
+        tool="cargo",
+        minimum=(1, 88),
+        test=(("cargo", "test", "--workspace", "--locked"),),
+        lint=(
+            ("cargo", "fmt", "--all", "--check"),
+            ("cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-Dwarnings"),
+        ),
+        fmt=(("cargo", "fmt", "--all"),),
+    ),
+    Suite(
+        name="swift",
+        folder="stubs/swift",
+        marker="Package.swift",
+        tool="swift",
+        minimum=(6, 0),
+        test=(("swift", "test"),),
+    ),
+    Suite(
+        name="python",
+        folder=".",
+        marker="pyproject.toml",
+        tool=sys.executable,
+        minimum=(3, 11),
+        # Checks must hold without assertions too: what refuses bad input runs again under -O.
+        test=(
+            PYTEST,
+            (sys.executable, "-O", *PYTEST[1:], "-Wignore::pytest.PytestConfigWarning")
+            + ("-m", "not slow", "-k", "validat or error or refus or reject or limit"),
+        ),
+    ),
+)
+
+
+def run(suite: Suite, action: str) -> bool:
+    """Run a suite's commands up to the first that fails; returns whether none did."""
+    environment = {**os.environ, "MLXFORGE_PYTHON": sys.executable}
+    start = time.monotonic()
+    for command in getattr(suite, action):
+        print(f"==> {suite.name}: {' '.join(command)}", flush=True)
+        if subprocess.run(command, cwd=ROOT / suite.folder, env=environment).returncode:
+            print(f"<== {suite.name}: FAILED ({time.monotonic() - start:.0f} s)", flush=True)
+            return False
+    print(f"<== {suite.name}: passed ({time.monotonic() - start:.0f} s)", flush=True)
+    return True
+
+
+def main() -> int:
+    """Run the named suites, or all; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="suites (all)")
+    for action in ("lint", "fmt"):
+        parser.add_argument(f"--{action}", dest="action", action="store_const", const=action)
+    arguments = parser.parse_args()
+    action = arguments.action or "test"
+    by_name = {suite.name: suite for suite in SUITES}
+    if unknown := set(arguments.names) - by_name.keys():
+        parser.error(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(by_name)}")
+    results: list[bool] = []
+    skipped: list[str] = []
+    for name in arguments.names or by_name:
+        if (reason := by_name[name].missing()) is None:
+            results.append(run(by_name[name], action))
+        else:
+            skipped.append(f"{name} skipped: {reason}")
+    print("\n".join(skipped))
+    print(f"suites: {sum(results)} passed, {results.count(False)} failed, {len(skipped)} skipped")
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
