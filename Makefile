@@ -85,7 +85,8 @@ bench: setup ## Measure on this machine (see bench/README.md)
 wheel: setup ## Build the wheel into dist/
 	$(BIN)/pip wheel --no-deps --wheel-dir dist .
 
-lock: setup ## Choose new versions of all dependencies within pyproject.toml's limits
+lock: $(VENV)/bin/pip ## Choose new versions of all dependencies within pyproject.toml's limits
+	$(BIN)/pip install --quiet uv==0.13.9
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra cpu --extra dev \
 		pyproject.toml --output-file requirements.lock
 

@@ -1,0 +1,106 @@
+"""The BLAS in front of MLX: it is used, right and fast, and its absence is said."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlxforge.engine import blas
+
+LINUX = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="MLX's other backends bring a fast BLAS"
+)
+
+# Prints the best of five f32 products' speed, with or without the BLAS. One thread and
+# processor time, so that other programs on the same cores do not decide the test.
+SPEED = """
+import json, sys, time
+from mlxforge.engine import blas
+used = blas.preload() if sys.argv[1] == "with" else None
+import mlx.core as mx
+mx.set_default_device(mx.cpu)
+a = mx.random.normal((512, 512))
+mx.eval(a @ a)
+def seconds():
+    start = time.process_time()
+    mx.eval(a @ a)
+    return time.process_time() - start
+print(json.dumps({"used": used, "gflops": 2e-9 * 512**3 / min(seconds() for _ in range(5))}))
+"""
+
+
+def speed(argument: str) -> dict[str, Any]:
+    command = [sys.executable, "-c", SPEED, argument]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    output = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=environment
+    ).stdout
+    return dict(json.loads(output))
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """``preload`` as if it had not been called; what is loaded already stays loaded."""
+    blas.preload.cache_clear()
+    yield
+    blas.preload.cache_clear()
+
+
+@LINUX
+def test_products_are_many_times_faster() -> None:
+    fast, slow = speed("with"), speed("without")
+    assert "libscipy_openblas" in fast["used"]
+    assert fast["gflops"] > 10 * slow["gflops"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+def test_products_are_right(dtype: str) -> None:
+    blas.preload()
+    import mlx.core as mx
+
+    random = np.random.default_rng(1)
+    parts = random.normal(size=(2, 2, 70, 70))
+    left, right = (parts[0] + (1j if dtype == "complex64" else 0) * parts[1]).astype(dtype)
+    with mx.stream(mx.cpu):
+        product = mx.array(left, getattr(mx, dtype)) @ mx.array(right.T, getattr(mx, dtype)).T
+        np.testing.assert_allclose(np.array(product), left @ right, rtol=1e-3, atol=1e-3)
+
+
+@LINUX
+def test_absence_is_said_with_advice(
+    fresh: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(blas, "_load", lambda library: None)
+    with caplog.at_level(logging.WARNING):
+        assert blas.preload() is None
+        assert blas.preload() is None
+    (record,) = caplog.records
+    assert "pip install 'mlxforge[cpu]'" in record.message
+    assert "apt-get install libopenblas0-pthread" in record.message
+
+
+@LINUX
+def test_system_library_is_the_second_choice(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blas, "_find", lambda package, file: None)
+    monkeypatch.setattr(blas, "_load", lambda library: library)
+    assert blas.preload() == "libopenblas.so.0"
+
+
+@pytest.mark.parametrize("other", ["macos", "cuda"])
+def test_other_backends_are_left_alone(
+    other: str, fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(blas, "_load", loaded.append)
+    if other == "macos":
+        monkeypatch.setattr(sys, "platform", "darwin")
+    else:
+        monkeypatch.setattr(blas, "_is_installed", lambda *names: "mlx-cuda-13" in names)
+    assert blas.preload() is None
+    assert not loaded
