@@ -20,20 +20,27 @@ class Detokenizer:
 
     ``continues_text``: the tokens follow other text. A tokenizer of the sentencepiece kind
     puts a space before a text's first word; it belongs to the text when the answer
-    continues a prompt and does not when it opens a chat's turn.
+    continues a prompt and does not when it opens a chat's turn. ``skipped``: the ids to
+    leave out; default: the tokenizer's special tokens.
     """
 
     __slots__ = ("_decoder", "_skipped", "_strip", "_table")
 
-    def __init__(self, tokenizer: Tokenizer, *, continues_text: bool = True) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        continues_text: bool = True,
+        skipped: frozenset[int] | None = None,
+    ) -> None:
         self._table = tokenizer.byte_table
-        self._skipped = tokenizer.special_token_ids
+        self._skipped = tokenizer.special_token_ids if skipped is None else skipped
         self._strip = tokenizer.strips_leading_space and not continues_text
         self._decoder = _make_decoder("replace")
 
     def add(self, token_id: int) -> str:
         """The text that is complete with this token; often empty inside a character."""
-        if token_id in self._skipped or token_id >= len(self._table):
+        if token_id in self._skipped or not 0 <= token_id < len(self._table):
             return ""
         piece = self._table[token_id]
         if self._strip and piece:

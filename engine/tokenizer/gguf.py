@@ -56,14 +56,25 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
     eos = _token_id(metadata, "eos", tokens)
     _add_template(backend, metadata, tokens, bos, eos)
     ends = {eos, _token_id(metadata, "eot", tokens), _token_id(metadata, "eom", tokens)}
+    texts = {"bos_token": bos, "eos_token": eos}
     return Tokenizer(
         backend,
         spelling=spelling,
         special_token_ids=[i for i, type_ in enumerate(types) if type_ in (_UNKNOWN, _CONTROL)],
         eos_token_ids=[end for end in ends if end is not None],
-        bos_token="" if bos is None else tokens[bos],
-        eos_token="" if eos is None else tokens[eos],
+        special_texts={name: tokens[id_] for name, id_ in texts.items() if id_ is not None},
+        chat_templates=_chat_templates(metadata),
     )
+
+
+def _chat_templates(metadata: Mapping[str, Any]) -> dict[str, str]:
+    key = "tokenizer.chat_template"
+    named = {
+        name.removeprefix(f"{key}."): source
+        for name, source in metadata.items()
+        if name.startswith(f"{key}.") and isinstance(source, str)
+    }
+    return {"default": str(metadata[key]), **named} if key in metadata else {}
 
 
 def _strings(metadata: Mapping[str, Any], key: str) -> list[str]:
