@@ -1,0 +1,354 @@
+"""Runs embedding requests: tokenizing on threads of its own, batches on the MLX thread.
+
+A request is a future. Its inputs are tokenized in chunks (so that large requests take turns
+with small ones), wait in the ``InputQueue`` and run in batches with those of other requests.
+``step`` starts one batch and then reads the one before, so that the device never waits for
+Python. Cancelling the future drops what has not started within one step.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import (
+    Cancelled,
+    DeadlineExceeded,
+    EngineError,
+    InternalError,
+    ResourceExhausted,
+    Unavailable,
+)
+from ..output import EmbeddingOutput
+from ..request import EmbeddingRequest
+from ..validation import DEFAULT_LIMITS, Limits, check_embedding
+from .batching import Batch, BatchPart, BatchPolicy, InputQueue
+from .inputs import EncodedInput
+from .model import EmbeddingModel, RowSettings
+
+log = logging.getLogger(__name__)
+
+# One chunk takes a tokenizer thread some tens of milliseconds at most.
+_CHUNK_INPUTS = 256
+_CHUNK_CHARS = 1 << 17
+_TOKENIZER_THREADS = 2
+# So many tokens wait tokenized; enough for long runs of full batches of one width.
+_MAX_WAITING_TOKENS = 1 << 21
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """How much may wait: requests, and bytes of their inputs and answers together."""
+
+    requests: int = 1024
+    size: int = 512 << 20
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """A request on its way; touched by one thread at a time."""
+
+    request: EmbeddingRequest
+    settings: RowSettings
+    prompt: str
+    size: int
+    future: Future[EmbeddingOutput] = field(default_factory=Future)
+    encoded: int = 0  # inputs tokenized
+    finished: int = 0  # inputs embedded
+    tokens: int = 0
+    vectors: NDArray[np.float32] | None = None
+    truncated: list[bool] = field(default_factory=list)
+    over: bool = False
+
+
+# What other threads tell the MLX thread of a job: tokenized inputs, its error, or (None) that
+# its future was cancelled.
+_News = tuple[_Job, "list[EncodedInput] | EngineError | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A batch on the device; ``vectors`` (rows or more, D) are not yet read."""
+
+    batch: Batch[_Job]
+    vectors: mx.array
+
+
+class EmbeddingScheduler:
+    """Takes requests from any thread; ``step`` and ``close`` belong to the MLX thread."""
+
+    def __init__(
+        self,
+        model: EmbeddingModel,
+        *,
+        policy: BatchPolicy | None = None,
+        queue_limits: QueueLimits = QueueLimits(),
+        request_limits: Limits = DEFAULT_LIMITS,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.model = model
+        self.policy = policy or policy_of_device()
+        self._queue_limits = queue_limits
+        self._request_limits = request_limits
+        self._wake = wake
+        self._queue: InputQueue[_Job] = InputQueue(self.policy, model.max_length)
+        self._running: deque[_Running] = deque()
+        self._tokenizers = ThreadPoolExecutor(_TOKENIZER_THREADS, "mlxforge-embed-tokenize")
+        self._news: deque[_News] = deque()
+        # Guards what follows; held for moments only.
+        self._lock = threading.Lock()
+        self._jobs: dict[int, _Job] = {}
+        self._size = 0
+        self._parked: deque[_Job] = deque()
+        self._closed = False
+
+    @property
+    def num_requests(self) -> int:
+        """Requests that have not ended."""
+        return len(self._jobs)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request has not ended or a batch is not yet read."""
+        return bool(self._jobs or self._running)
+
+    def submit(self, request: EmbeddingRequest) -> Future[EmbeddingOutput]:
+        """Queue a request. The future ends with its vectors or one ``EngineError``.
+
+        Raises ``InvalidRequest`` for what can be seen without tokenizing, and
+        ``ResourceExhausted`` or ``Unavailable`` when it cannot be queued. Its callbacks run on
+        the MLX thread: keep them short.
+        """
+        check_embedding(request, self._request_limits)
+        settings, prompt = self.model.rows(request)
+        job = _Job(request, settings, prompt, self._size_of(request))
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the model is going away")
+            self._check_room(job)
+            self._jobs[id(job)] = job
+            self._size += job.size
+            self._tokenizers.submit(self._tokenize, job)
+        job.future.add_done_callback(lambda future: self._on_done(job, future))
+        return job.future
+
+    def step(self, token_budget: int | None = None) -> bool:
+        """Start at most one batch, read at most one; False when there was neither.
+
+        ``token_budget`` bounds the batch (padding counts), for engines that also decode: an
+        input longer than the budget still runs, alone.
+        """
+        self._take_news()
+        self._expire()
+        batch = self._queue.take(token_budget)
+        if batch is not None:
+            self._start(batch)
+        finished = len(self._running) >= self.policy.depth or (batch is None and self._running)
+        if finished:
+            self._read(self._running.popleft())
+        self._unpark()
+        return batch is not None or bool(finished)
+
+    def close(self, error: EngineError | None = None) -> None:
+        """End every request with ``error`` (``Cancelled``) and refuse new ones."""
+        with self._lock:
+            self._closed = True
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            self._end(job, error or Cancelled("the model was unloaded"))
+        self._running.clear()
+        self._tokenizers.shutdown(wait=False, cancel_futures=True)
+
+    # Any thread.
+
+    def _size_of(self, request: EmbeddingRequest) -> int:
+        """Bytes a request's inputs and answer take, four for a character or token id."""
+        values = sum(map(len, request.inputs)) + len(request.inputs) * self.model.dimensions
+        return 4 * values
+
+    def _check_room(self, job: _Job) -> None:
+        limits = self._queue_limits
+        if job.size > limits.size:
+            raise ResourceExhausted(
+                "the request is larger than the queue; send fewer inputs at once",
+                reason="REQUEST_TOO_LARGE",
+                retry_after=None,
+            )
+        if len(self._jobs) >= limits.requests or self._size + job.size > limits.size:
+            raise ResourceExhausted("the embedding queue is full", reason="QUEUE_FULL")
+
+    def _on_done(self, job: _Job, future: Future[EmbeddingOutput]) -> None:
+        if future.cancelled():
+            self._tell(job, None)
+
+    def _tell(self, job: _Job, what: list[EncodedInput] | EngineError | None) -> None:
+        self._news.append((job, what))
+        self._wake()
+
+    # Tokenizer threads.
+
+    def _tokenize(self, job: _Job) -> None:
+        """Tokenize the next chunk of a job, and see to it that the rest follows."""
+        if job.over or job.future.cancelled():
+            return
+        start = job.encoded
+        stop = _chunk_end(job.request, start)
+        try:
+            chunk = self.model.inputs.encode(job.request, job.prompt, start, stop)
+        except EngineError as error:
+            self._tell(job, error)
+            return
+        except Exception as error:  # a fault of the tokenizer's ends only this request
+            log.exception("tokenizing failed")
+            self._tell(job, InternalError(f"tokenizing failed: {error}"))
+            return
+        job.encoded = stop
+        if stop < len(job.request.inputs):
+            self._tokenize_later(job)
+        # Last, so that a step, and with it ``_unpark``, always follows a parking.
+        self._tell(job, chunk)
+
+    def _tokenize_later(self, job: _Job) -> None:
+        """Queue a job's next chunk behind those of other jobs, or park it while enough waits."""
+        with self._lock:
+            if self._queue.waiting_tokens >= _MAX_WAITING_TOKENS:
+                self._parked.append(job)
+            elif not self._closed:
+                self._tokenizers.submit(self._tokenize, job)
+
+    # The MLX thread.
+
+    def _take_news(self) -> None:
+        """Take in what other threads said since the last step."""
+        while self._news:
+            job, what = self._news.popleft()
+            if isinstance(what, list):
+                first = len(job.truncated)
+                job.truncated.extend(item.truncated for item in what)
+                job.tokens += sum(item.ids.size for item in what)
+                for position, item in enumerate(what, first):
+                    if not job.over:
+                        self._queue.add(job, position, item)
+            else:
+                self._end(job, what or Cancelled("the request was cancelled"))
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            expired = [
+                job
+                for job in self._jobs.values()
+                if job.request.deadline is not None and job.request.deadline <= now
+            ]
+        for job in expired:
+            self._end(job, DeadlineExceeded("the request's deadline passed"))
+
+    def _start(self, batch: Batch[_Job]) -> None:
+        groups = [([i.ids for i in part.inputs], part.owner.settings) for part in batch.parts]
+        try:
+            height = self.policy.height(batch.rows)
+            vectors = self.model.embed(groups, width=batch.width, height=height)
+            mx.async_eval(vectors)
+        except Exception as error:
+            self._fail(batch, error)
+        else:
+            self._running.append(_Running(batch, vectors))
+
+    def _read(self, running: _Running) -> None:
+        """Wait for a batch and hand its vectors out."""
+        try:
+            vectors = np.array(running.vectors, copy=False)
+        except Exception as error:
+            self._fail(running.batch, error)
+            return
+        row = 0
+        for part in running.batch.parts:
+            count = len(part.positions)
+            self._hand_out(part, vectors[row : row + count])
+            row += count
+
+    def _hand_out(self, part: BatchPart[_Job], vectors: NDArray[np.float32]) -> None:
+        job = part.owner
+        if job.over:
+            return
+        count, width = len(job.request.inputs), job.settings.dimensions
+        if job.vectors is None:
+            job.vectors = np.empty((count, width), np.float32)
+        job.vectors[part.positions] = vectors[:, :width]
+        job.finished += len(part.positions)
+        if job.finished == count:
+            truncated = tuple(job.truncated)
+            self._end(
+                job,
+                EmbeddingOutput(job.request.request_id, job.vectors, truncated, job.tokens),
+            )
+
+    def _fail(self, batch: Batch[_Job], error: Exception) -> None:
+        """End the requests of a batch that raised; others go on."""
+        log.error("an embedding batch failed", exc_info=error)
+        for part in batch.parts:
+            self._end(part.owner, _engine_error(error))
+
+    def _end(self, job: _Job, result: EmbeddingOutput | EngineError) -> None:
+        """End a job, once: all ends come here."""
+        if job.over:
+            return
+        job.over = True
+        self._queue.remove(job)
+        with self._lock:
+            del self._jobs[id(job)]
+            self._size -= job.size
+        # False when cancelled; after this it cannot be cancelled any more.
+        if job.future.set_running_or_notify_cancel():
+            if isinstance(result, EmbeddingOutput):
+                job.future.set_result(result)
+            else:
+                job.future.set_exception(result)
+
+    def _unpark(self) -> None:
+        """Let one parked job go on; while tokens are few it keeps itself going."""
+        with self._lock:
+            if (
+                self._parked
+                and not self._closed
+                and self._queue.waiting_tokens < _MAX_WAITING_TOKENS
+            ):
+                self._tokenizers.submit(self._tokenize, self._parked.popleft())
+
+
+def _chunk_end(request: EmbeddingRequest, start: int) -> int:
+    """Past-the-last input of the chunk that begins at ``start``."""
+    chars = 0
+    for stop in range(start, min(start + _CHUNK_INPUTS, len(request.inputs))):
+        chars += len(request.inputs[stop])
+        if chars >= _CHUNK_CHARS:
+            return stop + 1
+    return min(start + _CHUNK_INPUTS, len(request.inputs))
+
+
+def _engine_error(error: Exception) -> EngineError:
+    """What a failed batch means for its requests."""
+    if isinstance(error, EngineError):
+        return error
+    text = str(error)
+    if isinstance(error, MemoryError) or "alloc" in text or "memory" in text.lower():
+        return ResourceExhausted(f"not enough memory to embed: {text}", reason="OUT_OF_MEMORY")
+    return InternalError(f"embedding failed: {text}")
+
+
+def policy_of_device() -> BatchPolicy:
+    """Sizes of batches that suit MLX's default device."""
+    if mx.default_device() == mx.Device(mx.cpu):
+        return BatchPolicy(
+            max_tokens=2048, max_rows=256, free_tokens=16, min_step=1, round_rows=False
+        )
+    return BatchPolicy(max_tokens=32_768, max_rows=1024, free_tokens=4096)
