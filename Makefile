@@ -10,13 +10,14 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 C_FILES := $(wildcard engine/*.c capi/src/*.c capi/src/*.h capi/include/mlxforge/*.h capi/include/*.h capi/examples/*.c)
 BUILT_FROM := pyproject.toml CMakeLists.txt $(wildcard capi/CMakeLists.txt capi/*.in capi/*.map) $(C_FILES)
-CMAKE := $(BIN)/cmake -S . -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DPython_ROOT_DIR=$(CURDIR)/$(VENV)
+CMAKE := cmake --log-level=WARNING -S . -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DPython_ROOT_DIR=$(CURDIR)/$(VENV)
 
+MAKEFLAGS += --no-print-directory
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test setup proto lint lint-python lint-proto lint-c lint-node lint-rust fmt \
+.PHONY: help serve test setup proto lint lint-style lint-types lint-proto lint-c lint-node lint-rust fmt \
 	capi node rust swift bench wheel lock clean
 
 help: ## Show this list
@@ -46,11 +47,13 @@ $(VENV)/.models: $(VENV)/bin/pip requirements-models.txt
 proto: setup ## Generate the Python code of the schema (service/v1)
 	$(BIN)/python proto/generate.py
 
-lint: lint-python lint-proto lint-c lint-node lint-rust ## Check style, types, schema, generated code
+lint: lint-style lint-types lint-proto lint-c lint-node lint-rust ## Check style, types, schema, generated code
 
-lint-python: setup
-	ruff check .
-	ruff format --check .
+lint-style: setup
+	ruff check --output-format concise .
+	ruff format --check --quiet .
+
+lint-types: setup
 	mypy
 
 lint-proto: setup
