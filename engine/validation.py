@@ -13,10 +13,10 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from .errors import FieldViolation, InvalidRequest
+from .limits import DEFAULT_LIMITS, Limits
 from .request import (
     Chat,
     Constraint,
@@ -34,37 +34,6 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 UINT32_MAX = 2**32 - 1
 UINT64_MAX = 2**64 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Most of everything a request may hold. Characters are Unicode code points."""
-
-    max_input_chars: int = 4 * 2**20
-    """Of the prompt, or of all messages and tools of a chat, or of an embedding's texts."""
-    max_input_ids: int = 2**20
-    max_stop: int = 16
-    max_stop_chars: int = 256
-    max_stop_token_ids: int = 128
-    max_logit_bias: int = 1024
-    max_logprobs: int = 20
-    max_n: int = 16
-    max_messages: int = 4096
-    max_tools: int = 128
-    max_tool_calls: int = 128
-    """Of one message."""
-    max_name_chars: int = 256
-    max_cache_salt_chars: int = 128
-    max_constraint_chars: int = 256 * 2**10
-    max_choices: int = 1024
-    max_choices_chars: int = 64 * 2**10
-    max_template_values: int = 1024
-    max_template_depth: int = 16
-    max_embed_inputs: int = 2048
-    max_instruction_chars: int = 4096
-
-
-DEFAULT_LIMITS = Limits()
 
 
 class _Violations:
@@ -171,9 +140,7 @@ def embedding_violations(
     return v.found
 
 
-def text_violations(
-    field: str, text: str, limits: Limits = DEFAULT_LIMITS
-) -> list[FieldViolation]:
+def text_violations(field: str, text: str, limits: Limits = DEFAULT_LIMITS) -> list[FieldViolation]:
     """What is wrong with a text to tokenize."""
     v = _Violations()
     v.length(field, text, limits.max_input_chars)
@@ -263,9 +230,10 @@ def _check_constraint(v: _Violations, constraint: Constraint, limits: Limits) ->
         return
     if not constraint.source:
         v.add(field, "must not be empty")
-    elif v.length(field, constraint.source, limits.max_constraint_chars):
-        if constraint.kind is ConstraintKind.JSON_SCHEMA:
-            _check_json(v, field, constraint.source, (dict, bool), "a JSON Schema")
+        return
+    fits = v.length(field, constraint.source, limits.max_constraint_chars)
+    if fits and constraint.kind is ConstraintKind.JSON_SCHEMA:
+        _check_json(v, field, constraint.source, (dict, bool), "a JSON Schema")
 
 
 def _check_chat(v: _Violations, chat: Chat, limits: Limits) -> None:

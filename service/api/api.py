@@ -14,7 +14,7 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, Service
 from google.protobuf.message import Message
 
 from mlxforge.engine.errors import DeadlineExceeded, Unimplemented
-from mlxforge.engine.validation import DEFAULT_LIMITS, Limits
+from mlxforge.engine.limits import DEFAULT_LIMITS, Limits
 from mlxforge.v1 import embedding_pb2, generation_pb2, model_pb2, tokenizer_pb2
 
 from ..errors import engine_error
@@ -93,11 +93,9 @@ def _handler(method: MethodDescriptor, implementation: object) -> Handler:
 
 
 def _unimplemented(name: str) -> Handler:
-    async def handler(
-        requests: AsyncIterator[Any], context: CallContext
-    ) -> AsyncIterator[Message]:
+    async def handler(requests: AsyncIterator[Any], context: CallContext) -> AsyncIterator[Message]:
         raise Unimplemented(f"this version of mlxforge does not implement {name} yet")
-        yield  # makes this an async generator
+        yield  # type: ignore[unreachable]  # makes this an async generator
 
     return handler
 
@@ -105,9 +103,7 @@ def _unimplemented(name: str) -> Handler:
 def _guarded(name: str, handler: Handler) -> Handler:
     """The handler with what every call has: its deadline, typed errors, a line of log."""
 
-    async def guarded(
-        requests: AsyncIterator[Any], context: CallContext
-    ) -> AsyncIterator[Message]:
+    async def guarded(requests: AsyncIterator[Any], context: CallContext) -> AsyncIterator[Message]:
         started = time.monotonic()
         ended_by: BaseException | None = None
         responses = handler(requests, context)

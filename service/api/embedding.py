@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from mlxforge.engine.errors import FieldViolation
+from mlxforge.engine.limits import Limits
 from mlxforge.engine.output import EmbeddingOutput
 from mlxforge.engine.request import EmbeddingRequest, Pooling
-from mlxforge.engine.validation import Limits, embedding_violations, raise_if_any
+from mlxforge.engine.validation import embedding_violations, raise_if_any
 from mlxforge.v1 import embedding_pb2, usage_pb2
 
 from ..registry import Registry
@@ -94,9 +95,7 @@ def _input_of(
             return ""
 
 
-def _pooling_of(
-    value: embedding_pb2.Pooling, violations: list[FieldViolation]
-) -> Pooling | None:
+def _pooling_of(value: embedding_pb2.Pooling, violations: list[FieldViolation]) -> Pooling | None:
     if value == embedding_pb2.POOLING_UNSPECIFIED:
         return None
     pooling = POOLINGS.get(value)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from mlxforge.engine.limits import Limits
 from mlxforge.engine.output import RequestOutput
-from mlxforge.engine.validation import Limits
 from mlxforge.v1 import generation_pb2
 
 from ..registry import ModelEntry, Registry

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from mlxforge.engine.errors import FieldViolation
+from mlxforge.engine.limits import Limits
 from mlxforge.engine.request import (
     Constraint,
     ConstraintKind,
     GenerationRequest,
     SamplingParams,
 )
-from mlxforge.engine.validation import Limits, generation_violations, raise_if_any
+from mlxforge.engine.validation import generation_violations, raise_if_any
 from mlxforge.v1 import generation_pb2, sampling_pb2
 
 from .chat import chat_of

@@ -34,9 +34,7 @@ class RpcMethod:
 def unary_unary(call: Callable[[Any, CallContext], Awaitable[Message]]) -> Handler:
     """One request, one response."""
 
-    async def handler(
-        requests: AsyncIterator[Any], context: CallContext
-    ) -> AsyncIterator[Message]:
+    async def handler(requests: AsyncIterator[Any], context: CallContext) -> AsyncIterator[Message]:
         yield await call(await _single(requests), context)
 
     return handler
@@ -45,9 +43,7 @@ def unary_unary(call: Callable[[Any, CallContext], Awaitable[Message]]) -> Handl
 def unary_stream(call: Callable[[Any, CallContext], AsyncIterator[Message]]) -> Handler:
     """One request, many responses."""
 
-    async def handler(
-        requests: AsyncIterator[Any], context: CallContext
-    ) -> AsyncIterator[Message]:
+    async def handler(requests: AsyncIterator[Any], context: CallContext) -> AsyncIterator[Message]:
         responses = call(await _single(requests), context)
         async with closing(responses):
             async for response in responses:
@@ -56,7 +52,7 @@ def unary_stream(call: Callable[[Any, CallContext], AsyncIterator[Message]]) -> 
     return handler
 
 
-class closing:  # noqa: N801 - named as contextlib's
+class closing:
     """Closes an async iterator on the way out, if it can be closed.
 
     Like ``contextlib.aclosing``, for iterators that need not be generators.

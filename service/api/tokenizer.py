@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlxforge.engine.errors import FieldViolation, InvalidRequest
+from mlxforge.engine.limits import Limits
 from mlxforge.engine.request import Chat
 from mlxforge.engine.validation import (
-    Limits,
     chat_violations,
     ids_violations,
     raise_if_any,

@@ -1,0 +1,279 @@
+"""Settings of the service: flags, then ``MLXFORGE_*`` variables, then ``mlxforge.toml``.
+
+A setting has one name everywhere: ``engine.max_running_requests`` is a key of the table
+``[engine]`` in the file, ``MLXFORGE_ENGINE_MAX_RUNNING_REQUESTS`` in the environment,
+``--set engine.max_running_requests=64`` on the command line and a key of the object
+``engine`` in the C library's ``config_json``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import ipaddress
+import logging
+import math
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlxforge.engine.config import EngineConfig
+from mlxforge.engine.limits import Limits
+
+ENV_PREFIX = "MLXFORGE_"
+DEFAULT_FILE = "mlxforge.toml"
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+_log = logging.getLogger("mlxforge.service.config")
+
+
+class ConfigError(Exception):
+    """A setting is unknown or wrong; the message names it, where it stands and what it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. Times are in seconds."""
+
+    model: tuple[str, ...] = ()
+    """Models to serve: Hugging Face ids, folders, `.gguf` files. None: the default ones."""
+    address: tuple[str, ...] = (DEFAULT_ADDRESS,)
+    """Where to listen: `host:port` or `unix:path`, one or more."""
+    allow_insecure_bind: bool = False
+    """Listen beyond this machine without TLS and tokens, for anyone to use."""
+    max_message_bytes: int = 4 * 2**20
+    """Largest request message."""
+    max_concurrent_calls: int = 2048
+    """Calls that may run at once, all clients together."""
+    max_concurrent_streams: int = 1024
+    """Calls that may run at once on one connection."""
+    grace_seconds: float = 30.0
+    """How long running calls may go on after SIGTERM."""
+    keepalive_seconds: float = 60.0
+    """A connection silent for so long is asked whether it lives."""
+    keepalive_timeout_seconds: float = 20.0
+    """How long it has to answer."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+    limits: Limits = field(default_factory=Limits)
+    """Most of everything one request may hold."""
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    """How each model is served."""
+
+    def __post_init__(self) -> None:
+        for name, value in _flattened(self):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"{name} must be a finite number, not {value}")
+            if isinstance(value, (int, float)) and value < 0:
+                raise ConfigError(f"{name} must not be negative, and is {value}")
+        if self.log_level not in LOG_LEVELS:
+            raise ConfigError(
+                f"log_level must be one of {', '.join(LOG_LEVELS)}, not {self.log_level!r}"
+            )
+        if not self.address:
+            raise ConfigError("address must name at least one place to listen")
+        for address in self.address:
+            _check_address(address, self.allow_insecure_bind)
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings from all sources. Raises ``ConfigError``.
+
+    ``flags`` are values by dotted name (None: not given), ``assignments`` are texts
+    ``name=value``, ``file`` stands for ``MLXFORGE_CONFIG``, else ``./mlxforge.toml``.
+    """
+    environ = os.environ if environ is None else environ
+    values = dict(_from_file(file, environ))
+    values.update(_from_environ(environ))
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes name=value, not {assignment!r}")
+        values[name] = _parsed(name, text, "--set")
+    for name, value in (flags or {}).items():
+        if value is not None:
+            values[name] = _converted(name, value, "the command line")
+    return _built(values)
+
+
+def settings_from(mapping: Mapping[str, Any], origin: str) -> Settings:
+    """Settings from a (nested) mapping alone, as the C library's ``config_json``.
+
+    ``origin`` says in errors where the mapping came from. Raises ``ConfigError``.
+    """
+    return _built(dict(_from_mapping(mapping, origin)))
+
+
+def _types() -> dict[str, Any]:
+    """Type of each setting by its dotted name."""
+    names: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(Settings).items():
+        if dataclasses.is_dataclass(hint):
+            nested = typing.get_type_hints(hint)
+            names.update({f"{name}.{inner}": nested[inner] for inner in nested})
+        else:
+            names[name] = hint
+    return names
+
+
+_TYPES = _types()
+_VARIABLES = {ENV_PREFIX + name.replace(".", "_").upper(): name for name in _TYPES}
+
+
+def _built(values: Mapping[str, Any]) -> Settings:
+    groups: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        group, _, inner = name.rpartition(".")
+        groups.setdefault(group, {})[inner] = value
+    return Settings(
+        **groups.get("", {}),
+        limits=Limits(**groups.get("limits", {})),
+        engine=EngineConfig(**groups.get("engine", {})),
+    )
+
+
+def _from_file(file: Path | None, environ: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    named = file or (
+        Path(environ[ENV_PREFIX + "CONFIG"]) if ENV_PREFIX + "CONFIG" in environ else None
+    )
+    path = named or Path(DEFAULT_FILE)
+    if named is None and not path.is_file():
+        return
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    yield from _from_mapping(content, str(path))
+
+
+def _from_mapping(
+    mapping: Mapping[str, Any], origin: str, prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    for key, value in mapping.items():
+        name = prefix + key
+        if isinstance(value, Mapping) and name in ("limits", "engine"):
+            yield from _from_mapping(value, origin, f"{name}.")
+        else:
+            yield name, _converted(name, value, origin)
+
+
+def _from_environ(environ: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    for variable, text in environ.items():
+        name = _VARIABLES.get(variable)
+        if name is not None:
+            yield name, _parsed(name, text, variable)
+        elif variable.startswith(ENV_PREFIX):
+            # Others of the prefix are not settings (MLXFORGE_CONFIG, MLXFORGE_PYTHON): only
+            # what looks like a slip of the pen is worth a word.
+            close = difflib.get_close_matches(variable, _VARIABLES, n=1, cutoff=0.85)
+            if close:
+                _log.warning("%s is not a setting; did you mean %s?", variable, close[0])
+
+
+def _type_of(name: str, origin: str) -> Any:
+    if name not in _TYPES:
+        close = difflib.get_close_matches(name, _TYPES, n=1, cutoff=0.0)
+        raise ConfigError(f"{origin}: unknown setting {name!r}; did you mean {close[0]!r}?")
+    return _TYPES[name]
+
+
+def _parsed(name: str, text: str, origin: str) -> Any:
+    """A setting from text: lists are separated by commas, ``none`` unsets."""
+    hint, optional = _unwrapped(_type_of(name, origin))
+    text = text.strip()
+    value: Any = text
+    try:
+        if optional and text.lower() in ("", "none"):
+            value = None
+        elif hint is bool:
+            value = _BOOLEANS[text.lower()]
+        elif hint in (int, float):
+            value = hint(text)
+        elif hint == tuple[str, ...]:
+            value = [part.strip() for part in text.split(",") if part.strip()]
+    except (ValueError, KeyError):
+        raise ConfigError(f"{origin}: {name} must be {_noun(hint)}, not {text!r}") from None
+    return _converted(name, value, origin)
+
+
+_BOOLEANS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+
+
+def _converted(name: str, value: Any, origin: str) -> Any:
+    """A setting of its own type, from a value of TOML's, JSON's or Python's."""
+    hint, optional = _unwrapped(_type_of(name, origin))
+    if value is None and optional:
+        return None
+    if hint == tuple[str, ...]:
+        items = [value] if isinstance(value, str) else value
+        if isinstance(items, (list, tuple)) and all(isinstance(item, str) for item in items):
+            return tuple(items)
+    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise ConfigError(f"{origin}: {name} must be {_noun(hint)}, not {value!r}")
+
+
+def _unwrapped(hint: Any) -> tuple[Any, bool]:
+    """``int | None`` as (int, True); ``int`` as (int, False)."""
+    if isinstance(hint, types.UnionType):
+        inner = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+        return inner[0], True
+    return hint, False
+
+
+def _noun(hint: Any) -> str:
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    return names.get(hint, "a text or a list of texts")
+
+
+def _flattened(settings: Settings) -> Iterator[tuple[str, Any]]:
+    for name in _TYPES:
+        group, _, inner = name.rpartition(".")
+        yield name, getattr(getattr(settings, group) if group else settings, inner)
+
+
+def _check_address(address: str, allow_insecure: bool) -> None:
+    if address.startswith("unix:"):
+        if address == "unix:":
+            raise ConfigError(
+                "address: unix: needs the path of a socket, as in unix:/run/mlxforge.sock"
+            )
+        return
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(
+            f"address: {address!r} must be host:port or unix:path, as in {DEFAULT_ADDRESS}"
+        )
+    if not allow_insecure and not _is_loopback(host):
+        raise ConfigError(
+            f"address: {address} can be reached from other machines, without TLS or tokens. "
+            f"Listen on 127.0.0.1, or, to let anyone use the models, add --allow-insecure-bind"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
