@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 C_FILES := $(wildcard engine/*.c capi/src/*.c capi/src/*.h capi/include/mlxforge/*.h capi/include/*.h capi/examples/*.c)
 BUILT_FROM := pyproject.toml CMakeLists.txt $(wildcard capi/CMakeLists.txt capi/*.in capi/*.map) $(C_FILES)
-CMAKE := cmake --log-level=WARNING -S . -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DPython_ROOT_DIR=$(CURDIR)/$(VENV)
+CMAKE := $(BIN)/cmake --log-level=WARNING -S . -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DPython_ROOT_DIR=$(CURDIR)/$(VENV)
 
 MAKEFLAGS += --no-print-directory
 export PATH := $(BIN):$(PATH)
@@ -29,14 +29,16 @@ serve: setup ## Serve the default models on 127.0.0.1:50051 (ARGS="..." for more
 test: setup ## Run every suite whose toolchain is present
 	$(SUITES)
 
-setup: $(VENV)/.installed $(VENV)/.models ## Make .venv and install everything into it
+setup: $(VENV)/.installed-$(BACKEND) $(VENV)/.models ## Make .venv and install everything into it
 
 $(VENV)/bin/pip:
 	@test -n "$(PYTHON)" || { echo "mlxforge needs Python 3.11 or later: install it, or name it: make PYTHON=/path/to/python3"; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module is missing (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module is missing (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
 
 # Editable: sources are used in place. Again when dependencies or C sources change.
-$(VENV)/.installed: $(VENV)/bin/pip requirements.lock Makefile $(BUILT_FROM)
+# MLX's backends overwrite each other's files: the one that was there goes first.
+$(VENV)/.installed-$(BACKEND): $(VENV)/bin/pip requirements.lock Makefile $(BUILT_FROM)
+	@rm -f $(VENV)/.installed-* && $(BIN)/pip uninstall -qq --yes mlx-cpu mlx-cuda-13
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[$(BACKEND),dev]'
 	@touch $@
 
@@ -50,34 +52,34 @@ proto: setup ## Generate the Python code of the schema (service/v1)
 lint: lint-style lint-types lint-proto lint-c lint-node lint-rust ## Check style, types, schema, generated code
 
 lint-style: setup
-	ruff check --output-format concise .
-	ruff format --check --quiet .
+	$(BIN)/ruff check --output-format concise .
+	$(BIN)/ruff format --check --quiet .
 
 lint-types: setup
-	mypy
+	$(BIN)/mypy
 
 lint-proto: setup
-	buf lint proto
+	$(BIN)/buf lint proto
 	proto/breaking
 	$(BIN)/python proto/generate.py --check
 
 lint-c: setup
-	clang-format --dry-run -Werror $(C_FILES)
-	$(CMAKE) -B build/lint && cmake --build build/lint
-	clang-tidy -p build/lint --quiet $(filter %.c,$(C_FILES))
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	$(CMAKE) -B build/lint && $(BIN)/cmake --build build/lint
+	$(BIN)/clang-tidy -p build/lint --quiet $(filter %.c,$(C_FILES))
 
 lint-node lint-rust: setup
 	$(SUITES) --lint $(@:lint-%=%)
 
 fmt: setup ## Format everything and fix what can be fixed
-	ruff check --fix-only --quiet .
-	ruff format --quiet .
-	clang-format -i $(C_FILES)
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format --quiet .
+	$(BIN)/clang-format -i $(C_FILES)
 	$(SUITES) --fmt node rust
 
 capi: setup ## Build libmlxforge (into build/capi) and test it
-	$(CMAKE) -B build/capi && cmake --build build/capi
-	$(SUITES) capi
+	$(CMAKE) -B build/capi && $(BIN)/cmake --build build/capi
+	$(BIN)/pytest -q tests/capi
 
 node rust swift: setup ## Build and test one client package
 	$(SUITES) $@
@@ -90,7 +92,7 @@ wheel: setup ## Build the wheel into dist/
 
 lock: $(VENV)/bin/pip ## Choose new versions of all dependencies within pyproject.toml's limits
 	$(BIN)/pip install --quiet uv==0.13.9
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra cpu --extra dev \
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra cpu --extra dev \
 		pyproject.toml --output-file requirements.lock
 
 clean: ## Remove what make made
