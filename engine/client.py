@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .output import EmbeddingOutput, ModelInfo, RequestOutput
 from .request import Chat, EmbeddingRequest, GenerationRequest
+
+if TYPE_CHECKING:
+    from .loader.model import ProgressCallback
 
 
 class EngineClient(Protocol):
@@ -25,8 +28,11 @@ class EngineClient(Protocol):
         """Whether requests are served now: loaded, warmed up, all threads alive."""
         ...
 
-    async def start(self) -> None:
-        """Load the model and warm it up. Raises ``LoadError``."""
+    async def start(self, progress: ProgressCallback | None = None) -> None:
+        """Load the model and warm it up. Raises ``LoadError``.
+
+        ``progress`` hears how far it is, on any thread.
+        """
         ...
 
     def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:

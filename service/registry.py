@@ -7,10 +7,14 @@ import enum
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from mlxforge.engine.client import EngineClient
 from mlxforge.engine.errors import EngineError, LoadError, ModelNotFound, Unavailable, Unsupported
 from mlxforge.engine.output import Capability
+
+if TYPE_CHECKING:
+    from mlxforge.engine.loader.model import ProgressCallback
 
 
 class ModelState(enum.StrEnum):
@@ -64,12 +68,15 @@ class Registry:
         self._entries[model_id] = entry
         return entry
 
-    async def load(self, model_id: str) -> ModelEntry:
-        """Load a known model and warm it up. Raises ``LoadError``; the entry keeps it too."""
+    async def load(self, model_id: str, progress: ProgressCallback | None = None) -> ModelEntry:
+        """Load a known model and warm it up. Raises ``LoadError``; the entry keeps it too.
+
+        ``progress`` is called from any thread.
+        """
         entry = self._entries[model_id]
         self._set_state(entry, ModelState.LOADING)
         try:
-            await entry.client.start()
+            await entry.client.start(progress)
         except asyncio.CancelledError:
             self._set_state(entry, ModelState.UNLOADED)
             raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,7 @@ from mlxforge.engine.errors import (
     InvalidRequest,
     Unavailable,
 )
+from mlxforge.engine.loader import Progress
 from mlxforge.engine.output import (
     Capability,
     EmbeddingOutput,
@@ -97,7 +98,9 @@ class FakeEngine:
     def healthy(self) -> bool:
         return self.loaded and not self.closed
 
-    async def start(self) -> None:
+    async def start(self, progress: Callable[[Progress], None] | None = None) -> None:
+        if progress is not None:
+            progress(Progress("weights", 5, 10))
         await asyncio.sleep(self.script.load_seconds)
         if self.script.load_error is not None:
             raise self.script.load_error
