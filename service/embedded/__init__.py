@@ -1,0 +1,15 @@
+"""The Python half of libmlxforge: ``run`` is what the C library calls, on a thread of its own."""
+
+from __future__ import annotations
+
+from .door import serve
+from .host import Host
+
+__all__ = ["run"]
+
+
+def run(*functions: object) -> None:
+    """Serve the C library's commands until the process exits; see ``Host`` for the functions."""
+    from .engines import open_api
+
+    serve(Host(*functions), open_api)  # type: ignore[arg-type]
