@@ -8,8 +8,9 @@ SUITES := $(BIN)/python tests/suites.py
 # The first Python >= 3.11 that runs (a version manager's shim may exist and not run).
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-C_FILES := $(wildcard engine/*.c capi/src/*.c capi/src/*.h capi/include/mlxforge/*.h capi/include/*.h capi/examples/*.c)
-BUILT_FROM := pyproject.toml CMakeLists.txt $(wildcard capi/CMakeLists.txt capi/*.in capi/*.map) $(C_FILES)
+C_FILES := $(wildcard engine/*.c $(addprefix capi/,include/*.h src/*.[ch] examples/*.c) tests/capi/*.[ch])
+BUILT_FROM := pyproject.toml CMakeLists.txt $(wildcard capi/CMakeLists.txt capi/*.in capi/*.map \
+	capi/include/*.h capi/src/*.[ch] engine/*.c)
 CMAKE := $(BIN)/cmake --log-level=WARNING -S . -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DPython_ROOT_DIR=$(CURDIR)/$(VENV)
 
 MAKEFLAGS += --no-print-directory
@@ -65,7 +66,7 @@ lint-proto: setup
 
 lint-c: setup
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
-	$(CMAKE) -B build/lint && $(BIN)/cmake --build build/lint
+	$(CMAKE) -B build/lint && $(BIN)/cmake --build build/lint --parallel 2 -- --silent
 	$(BIN)/clang-tidy -p build/lint --quiet $(filter %.c,$(C_FILES))
 
 lint-node lint-rust: setup
@@ -78,7 +79,7 @@ fmt: setup ## Format everything and fix what can be fixed
 	$(SUITES) --fmt node rust
 
 capi: setup ## Build libmlxforge (into build/capi) and test it
-	$(CMAKE) -B build/capi && $(BIN)/cmake --build build/capi
+	$(CMAKE) -B build/capi && $(BIN)/cmake --build build/capi --parallel 2
 	$(BIN)/pytest -q tests/capi
 
 node rust swift: setup ## Build and test one client package

@@ -27,7 +27,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         + ["--config-settings=build-dir=" + str(folder / "build"), "--wheel-dir", folder, ROOT],
         check=True,
     )
-    (path,) = folder.glob("mlxforge-*.whl")
+    # Nothing in it is linked with CPython: one wheel for every version.
+    (path,) = folder.glob("mlxforge-*-py3-none-*.whl")
     return path
 
 
@@ -60,6 +61,9 @@ def test_wheel_holds_what_programs_need_and_no_more(names: set[str]) -> None:
         assert f"mlxforge/{package}/py.typed" in names
     if sys.platform.startswith("linux"):
         assert "mlxforge/lib/libmlxforge_blas.so" in names
+    suffix = "dylib" if sys.platform == "darwin" else "so"
+    for file in ("include/mlxforge.h", f"lib/libmlxforge.{suffix}", "lib/pkgconfig/mlxforge.pc"):
+        assert f"mlxforge/{file}" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     top = {name.partition("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == {"mlxforge"}
