@@ -1,0 +1,3 @@
+//! Runs the conformance cases through the Rust client.
+
+fn main() {}
