@@ -1,6 +1,7 @@
 """Loads models: Hugging Face ids, local folders, GGUF files and packaged models."""
 
 from .catalog import DEFAULT_MODELS, PACKAGED_MODELS
+from .encoders import register_encoder
 from .load import load_model, resolve
 from .model import LoadedModel, Progress, ProgressCallback
 
@@ -11,5 +12,6 @@ __all__ = [
     "Progress",
     "ProgressCallback",
     "load_model",
+    "register_encoder",
     "resolve",
 ]

