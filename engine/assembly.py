@@ -1,0 +1,130 @@
+"""Puts an engine together from a loaded model. Runs on the MLX thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mlx.core as mx
+
+from .config import EngineConfig
+from .core import Delivery, EngineCore
+from .device import DeviceThread
+from .kv.budget import kv_bytes
+from .kv.layout import KVLayout
+from .kv.prefix import PrefixCache
+from .loader import LoadedModel, ProgressCallback, load_model
+from .memory import Memory
+from .model.caches import CacheRunner
+from .model.runner import Runner
+from .model.slots import SlotRunner
+from .output import Capability, ModelInfo
+from .pace import Pace
+from .prepare import Preparer
+from .scheduler import Scheduler
+from .warmup import warm_up
+
+# Prompt tokens per chunk while nothing decodes. A chunk cannot be interrupted: on CPU 256
+# tokens of a small model take about a second, on a GPU 4096 of an 8B model a tenth.
+_PREFILL_TOKENS = {"cpu": 256, "gpu": 4096}
+
+
+@dataclass(slots=True)
+class Assembly:
+    """A model with all that serves it."""
+
+    loaded: LoadedModel
+    info: ModelInfo
+    core: EngineCore
+    preparer: Preparer
+    device: DeviceThread
+
+    def release(self) -> None:
+        """Let go of the model's memory. On the MLX thread, detached."""
+        self.core.runner.release()
+        self.core.memory.clear()
+        self.loaded = self.core = self.preparer = None  # type: ignore[assignment]
+        mx.clear_cache()
+
+
+def assemble(
+    resolved: str,
+    model_id: str,
+    config: EngineConfig,
+    device: DeviceThread,
+    deliver: Callable[[list[Delivery]], None],
+    progress: ProgressCallback | None,
+) -> Assembly:
+    """Load, measure and warm up. Raises LoadError and Unsupported."""
+    on_gpu = mx.default_device().type == mx.DeviceType.gpu
+    if not on_gpu:
+        # On CPU mx.compile calls the system's C++ compiler at run time, a second a function,
+        # and there may be none.
+        mx.disable_compile()
+    loaded = load_model(resolved, progress=progress, dtype=config.dtype)
+    runner, layout = make_runner(loaded, config)
+    largest = config.max_prefill_tokens or _PREFILL_TOKENS["gpu" if on_gpu else "cpu"]
+    total = kv_bytes(config.memory_budget, loaded.weight_bytes, _working_bytes(loaded, largest))
+    prefix = None
+    if config.prefix_cache and layout is not None and PrefixCache.fits(layout):
+        prefix = PrefixCache(layout, config.prefix_block)
+    memory = Memory(total, runner, prefix)
+    scheduler = Scheduler(
+        max_rows=config.max_running_requests,
+        max_waiting=config.max_waiting_requests,
+        job_rows=runner.prefill_rows,
+        padding=1.5 if on_gpu else 1.1,
+        prefix=prefix,
+    )
+    pace = Pace(config.prefill_share, largest)
+    core = EngineCore(runner, loaded.vocab_size, memory, scheduler, pace, config, deliver)
+    preparer = Preparer(loaded, config, memory.check, memory.longest)
+    if config.warm_up:
+        warm_up(core)
+    info = describe(loaded, model_id, config, preparer)
+    return Assembly(loaded, info, core, preparer, device)
+
+
+def make_runner(loaded: LoadedModel, config: EngineConfig) -> tuple[Runner, KVLayout | None]:
+    """The fast runner where all layers keep plain keys and values, else the general one."""
+    from mlx_lm.models import cache as mlx_cache
+
+    caches = mlx_cache.make_prompt_cache(loaded.model)
+    if all(type(cache) is mlx_cache.KVCache for cache in caches):
+        loaded.model(mx.array([[0]]), cache=caches)
+        layout = KVLayout.of([(cache.keys, cache.values) for cache in caches])
+        return SlotRunner(loaded.model, layout), layout
+    runner = CacheRunner(loaded.model, loaded.architecture)
+    runner.measure(8, 72)
+    return runner, None
+
+
+def _working_bytes(loaded: LoadedModel, tokens: int) -> int:
+    """Activations of the largest step: a few widths of the model per token, and logits."""
+    hidden = int(loaded.config.get("hidden_size") or loaded.config.get("d_model") or 4096)
+    inner = int(loaded.config.get("intermediate_size") or 4 * hidden)
+    return tokens * (8 * hidden + 3 * inner) * 4 + 256 * loaded.vocab_size * 4
+
+
+def describe(
+    loaded: LoadedModel, model_id: str, config: EngineConfig, preparer: Preparer
+) -> ModelInfo:
+    """What the model is and can do."""
+    capabilities = {Capability.GENERATE}
+    if loaded.tokenizer.has_chat_template:
+        capabilities.add(Capability.CHAT)
+    if loaded.tokenizer.supports_tools:
+        capabilities.add(Capability.TOOLS)
+    return ModelInfo(
+        id=model_id,
+        architecture=loaded.architecture,
+        dtype=loaded.dtype,
+        capabilities=frozenset(capabilities),
+        weight_bytes=loaded.weight_bytes,
+        vocab_size=loaded.vocab_size,
+        max_model_len=preparer.max_model_len,
+        max_tokens=preparer.max_tokens,
+        max_n=preparer.max_n,
+        max_running_requests=config.max_running_requests,
+        max_waiting_requests=config.max_waiting_requests,
+    )

@@ -1,0 +1,421 @@
+"""The engine's step: from waiting requests to tokens, one batch at a time.
+
+``EngineCore`` runs on the MLX thread. Each step launches the next forward pass before it
+reads the tokens of the one before, so the device does not wait for Python. Rows whose next
+token depends on the last one's text (grammars, thinking budgets) are the exception: their
+tokens are read while the forward pass runs, and only the sampling waits.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import EngineConfig
+from .errors import Cancelled, DeadlineExceeded, EngineError, InternalError, ResourceExhausted
+from .grammar import GrammarState, fill_masks
+from .kv.budget import describe_bytes
+from .memory import Memory
+from .model.runner import Runner
+from .output import RequestOutput
+from .pace import Pace
+from .reader import RawLogprobs, read_token
+from .sampling import Sampled, Sampler
+from .scheduler import Entry, Job, Scheduler
+from .sequence import Group, Phase, Sequence
+from .stats import Stats
+
+log = logging.getLogger(__name__)
+
+Delivery = tuple[object, RequestOutput | EngineError]
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A launched step whose tokens are not read yet: row ``i`` is ``rows[i]`` at its epoch."""
+
+    rows: list[tuple[Sequence, int]]
+    sampled: Sampled | None
+    prefilled: int
+
+
+class EngineCore:
+    """A stepper of the device thread. ``deliver`` takes outputs in batches, and must not block."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        vocab: int,
+        memory: Memory,
+        scheduler: Scheduler,
+        pace: Pace,
+        config: EngineConfig,
+        deliver: Callable[[list[Delivery]], None],
+    ) -> None:
+        self.runner = runner
+        self.memory = memory
+        self.scheduler = scheduler
+        self.pace = pace
+        self.config = config
+        self.vocab = vocab
+        self.sampler = Sampler(vocab)
+        self.stats = Stats()
+        self.batch: list[Sequence] = []
+        self.groups: dict[str, Group] = {}
+        self._tokens = mx.zeros((0,), mx.uint32)
+        self._arranged = True
+        self._flights: deque[Flight] = deque()
+        self._commands: deque[Callable[[], None]] = deque()
+        self._deadlines: list[tuple[float, int, Group]] = []
+        self._order = itertools.count()
+        self._deliver = deliver
+        self._outbox: list[Delivery] = []
+        self._finished_jobs: list[Job] = []
+
+    # What other threads may call: they only append, the step does the work.
+
+    def submit(self, group: Group) -> None:
+        """Queue a request. Wake the device thread after."""
+        self._commands.append(lambda: self._submit(group))
+
+    def abort(self, request_id: str, error: EngineError | None = None) -> None:
+        """End a request with ``error`` (default: Cancelled); unknown ids are ignored."""
+        self._commands.append(lambda: self._abort(request_id, error))
+
+    def abort_all(self, error: EngineError) -> None:
+        """End every request with ``error``."""
+        self._commands.append(lambda: self._end_all(error))
+
+    # The step.
+
+    def step(self) -> bool:
+        """One step; False when there was nothing to do."""
+        try:
+            return self._step()
+        except Exception as error:
+            self._fail(error)
+            return True
+
+    def _step(self) -> bool:
+        self._run_commands()
+        self._expire()
+        self._retire()
+        self._admit()
+        prefilled = self._prefill()
+        flight = self._decode(prefilled)
+        self._keep_prefixes()
+        worked = flight is not None or bool(self._flights)
+        while self._flights:
+            self._read(self._flights.popleft())
+        if flight is not None:
+            self._flights.append(flight)
+        self._flush()
+        if not worked:
+            self._rest()
+        return worked
+
+    def _run_commands(self) -> None:
+        while self._commands:
+            self._commands.popleft()()
+
+    def _submit(self, group: Group) -> None:
+        if self.scheduler.full:
+            self.stats.rejected += 1
+            self._outbox.append(
+                (
+                    group.sink,
+                    ResourceExhausted(
+                        f"{self.scheduler.max_waiting} requests are waiting already; try later",
+                        reason="QUEUE_FULL",
+                    ),
+                )
+            )
+            group.close()
+            return
+        group.open = len(group.sequences)
+        self.groups[group.request.request_id] = group
+        if group.deadline is not None:
+            heapq.heappush(self._deadlines, (group.deadline, next(self._order), group))
+        self.scheduler.add(group)
+
+    def _abort(self, request_id: str, error: EngineError | None) -> None:
+        group = self.groups.get(request_id)
+        if group is not None:
+            self._end(group, error or Cancelled("the request was cancelled"))
+
+    def _end_all(self, error: EngineError) -> None:
+        for group in list(self.groups.values()):
+            self._end(group, error)
+
+    def _end(self, group: Group, error: EngineError) -> None:
+        """Close a group with its one error."""
+        self.groups.pop(group.request.request_id, None)
+        if group.close():
+            self._outbox.append((group.sink, error))
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].closed):
+            group = heapq.heappop(self._deadlines)[2]
+            self._end(group, DeadlineExceeded("the deadline passed before the answer was complete"))
+
+    def _retire(self) -> None:
+        """Drop rows that ended or need no further step, and what waits for nobody."""
+        self.scheduler.drop_ended()
+        gone = [s for s in self.batch if s.phase is Phase.ENDED or s.exhausted]
+        if gone:
+            self.memory.keep_outputs(self.batch, gone)
+            self._rearrange([s for s in self.batch if not (s.phase is Phase.ENDED or s.exhausted)])
+
+    def _rearrange(self, stay: list[Sequence]) -> None:
+        """Keep ``stay`` as the batch; the last rows take the places that got free."""
+        places = {id(s): place for place, s in enumerate(self.batch)}
+        kept = [places[id(s)] for s in stay]
+        count = len(kept)
+        tail = [place for place in kept if place >= count]
+        held = set(kept)
+        order = [place if place in held else tail.pop() for place in range(count)]
+        self.runner.keep(order)
+        self.batch = [self.batch[place] for place in order]
+        self._tokens = self._tokens[mx.array(order)] if order else mx.zeros((0,), mx.uint32)
+        self._arranged = False
+
+    def _admit(self) -> None:
+        if not self.scheduler.waiting:
+            return
+        now = time.monotonic()
+
+        def fits(entries: list[Entry]) -> bool:
+            return self.memory.fits(self.batch, self.scheduler.jobs, entries)
+
+        jobs = self.scheduler.admit(len(self.batch), fits)
+        if not (jobs or self.batch or self.scheduler.jobs or self._flights):
+            self._refuse_first()
+        for job in jobs:
+            for entry in job.entries:
+                for sequence in entry.live:
+                    sequence.phase = Phase.PREFILL
+                    if sequence.admitted is None:
+                        sequence.admitted = now
+                        sequence.cached_tokens = self.memory.cached(entry)
+
+    def _refuse_first(self) -> None:
+        """An idle engine has no room for the first in line: it never will."""
+        entry = self.scheduler.waiting.popleft()
+        needed = self.runner.cost(len(entry.live), len(entry.tokens) + 1)
+        error = ResourceExhausted(
+            f"the request needs {describe_bytes(needed)} of KV memory and only "
+            f"{describe_bytes(self.memory.total)} exist",
+            reason="REQUEST_TOO_LARGE",
+            retry_after=None,
+        )
+        self._end(entry.sequences[0].group, error)
+
+    def _prefill(self) -> int:
+        """One chunk of the first job; returns its tokens. Prompts that are done join."""
+        jobs = self.scheduler.jobs
+        while jobs and not any(e.live for e in jobs[0].entries if not e.joined):
+            jobs.pop(0)  # cancelled while in prefill
+        if not jobs:
+            return 0
+        job = jobs[0]
+        if job.prefill is None and job.length:
+            job.prefill = self.memory.open(job)
+        offset = job.prefill.offset if job.prefill is not None else 0
+        tokens = 0
+        if job.prefill is not None and offset < job.length:
+            budget = self.pace.budget(bool(self.batch))
+            chunk = self.memory.chunk(job, budget)
+            padded = [e.tokens[offset : min(offset + chunk, e.length)] for e in job.entries]
+            tokens = sum(map(len, padded))
+            self.runner.advance(job.prefill, [p + [0] * (chunk - len(p)) for p in padded])
+            offset += chunk
+            self.stats.prompt_tokens += tokens
+        self._join(job, offset)
+        if all(entry.joined for entry in job.entries):
+            jobs.pop(0)
+            self._finished_jobs.append(job)
+        return tokens
+
+    def _join(self, job: Job, offset: int) -> None:
+        """Let prompts whose prefill is done into the batch; their last token comes next."""
+        ready = [
+            (place, entry)
+            for place, entry in enumerate(job.entries)
+            if not entry.joined and entry.length <= offset
+        ]
+        joining = [s for _, entry in ready for s in entry.live]
+        if joining and not self.memory.reserve(self.batch, joining):
+            self._put_back(joining)  # the running rows grew meanwhile
+        for place, entry in ready:
+            entry.joined = True
+            live = [s for s in entry.live if s.phase is Phase.PREFILL]
+            if not live:
+                continue
+            self.runner.join(job.prefill, [place] * len(live), entry.length)
+            for sequence in live:
+                sequence.phase = Phase.DECODE
+                sequence.launched = len(sequence.output)
+            fresh = mx.array([entry.tokens[-1]] * len(live), mx.uint32)
+            self._tokens = mx.concatenate([self._tokens[: len(self.batch)], fresh])
+            self.batch.extend(live)
+            self._arranged = False
+
+    def _decode(self, prefilled: int) -> Flight | None:
+        """Launch the next token of every row."""
+        self._make_room()
+        if not self.batch:
+            return Flight([], None, prefilled) if prefilled else None
+        if not self._arranged:
+            self.sampler.arrange(self.batch)
+            self._arranged = True
+        width = self.runner.width(len(self.batch))
+        inputs = self._tokens
+        if inputs.shape[0] != width:
+            inputs = inputs[: len(self.batch)]
+            inputs = mx.concatenate([inputs, mx.zeros((width - len(self.batch),), mx.uint32)])
+        logits = self.runner.decode(inputs, [s.length for s in self.batch])
+        masks, forced = None, None
+        if any(s.waits_for_host for s in self.batch):
+            mx.async_eval(logits)
+            while self._flights:
+                self._read(self._flights.popleft())
+            masks, forced = self._constraints()
+        sampled = self.sampler.sample(logits, inputs, masks, forced)
+        mx.async_eval(*sampled.arrays)
+        self._tokens = sampled.tokens
+        rows = [(s, s.epoch) for s in self.batch]
+        for sequence in self.batch:
+            sequence.launched += 1
+        return Flight(rows, sampled, prefilled)
+
+    def _make_room(self) -> None:
+        """Have a position for every row's next token, putting back the youngest if need be."""
+        while self.batch and not self.memory.grow(self.batch):
+            youngest = max(
+                (s for s in self.batch if s.phase is not Phase.ENDED),
+                key=lambda s: (s.group.arrival, s.index),
+                default=self.batch[-1],
+            )
+            self._rearrange([s for s in self.batch if s is not youngest])
+            self._put_back([youngest])
+
+    def _put_back(self, sequences: list[Sequence]) -> None:
+        for sequence in sequences:
+            if sequence.phase is not Phase.ENDED:
+                self.stats.preemptions += 1
+                self.scheduler.put_back(sequence)
+
+    def _constraints(self) -> tuple[NDArray[np.uint32] | None, dict[int, int] | None]:
+        """Masks of the rows with a grammar, and the tokens that rows are made to take."""
+        rows = self.sampler.constrained
+        masks = None
+        if rows:
+            masks = np.empty((len(rows), -(-self.vocab // 32)), np.uint32)
+            states = [self._active_grammar(self.batch[row]) for row in rows]
+            fill_masks(states, masks)
+        forced = {row: s.forced.pop(0) for row, s in enumerate(self.batch) if s.forced}
+        return masks, forced or None
+
+    @staticmethod
+    def _active_grammar(sequence: Sequence) -> GrammarState | None:
+        if sequence.phase is Phase.ENDED or sequence.text.in_reasoning:
+            return None
+        return sequence.grammar
+
+    def _read(self, flight: Flight) -> None:
+        """Wait for a step's tokens and hand them out."""
+        if flight.sampled is None:
+            mx.synchronize()
+            self.pace.finished(flight.prefilled, False)
+            return
+        tokens = np.array(flight.sampled.tokens).tolist()
+        reported = _logprobs(flight.sampled)
+        now = time.monotonic()
+        self.pace.finished(flight.prefilled, True)
+        self.stats.steps += 1
+        for row, (sequence, epoch) in enumerate(flight.rows):
+            if sequence.phase is Phase.ENDED or sequence.epoch != epoch:
+                continue
+            self._take(sequence, tokens[row], reported.get(row), now)
+        self._flush()
+
+    def _take(
+        self, sequence: Sequence, token: int, logprobs: RawLogprobs | None, now: float
+    ) -> None:
+        """One token of one row. Whatever goes wrong with it ends this request and no other."""
+        group = sequence.group
+        try:
+            output = read_token(sequence, token, logprobs, now)
+        except EngineError as error:
+            self._end(group, error)
+            return
+        except Exception:
+            log.exception("request %s failed", sequence.request_id)
+            self._end(group, InternalError("the request could not be continued"))
+            return
+        self.stats.generated_tokens += 1
+        self._outbox.append((group.sink, output))
+        if output.finish is not None:
+            sequence.phase = Phase.ENDED
+            group.open -= 1
+            if not group.open:
+                group.closed = True
+                self.groups.pop(sequence.request_id, None)
+
+    def _keep_prefixes(self) -> None:
+        """Save the prompts that were just prefilled, after their first step is on its way."""
+        for job in self._finished_jobs:
+            self.memory.keep_prompts(job)
+        self._finished_jobs.clear()
+
+    def _flush(self) -> None:
+        if self._outbox:
+            outbox, self._outbox = self._outbox, []
+            self._deliver(outbox)
+
+    def _rest(self) -> None:
+        """Nothing left to do: hold no memory for rows that are gone."""
+        self.pace.idle()
+        if self.runner.nbytes:
+            self.runner.release()
+            mx.clear_cache()
+
+    def _fail(self, error: Exception) -> None:
+        """A step failed as a whole: its requests fail once, the next ones are served."""
+        log.exception("a step failed; %d requests end with it", len(self.groups))
+        cause: EngineError = InternalError("a step of the model failed; try again")
+        if isinstance(error, MemoryError) or "memory" in str(error).lower():
+            cause = ResourceExhausted("the device ran out of memory; try again later")
+        self._end_all(cause)
+        self._flights.clear()
+        self.batch.clear()
+        self.scheduler.waiting.clear()
+        self.scheduler.jobs.clear()
+        self._finished_jobs.clear()
+        self._tokens = mx.zeros((0,), mx.uint32)
+        self._arranged = False
+        self.runner.release()
+        self.memory.clear()
+        self._flush()
+
+
+def _logprobs(sampled: Sampled) -> dict[int, RawLogprobs]:
+    reported = sampled.logprobs
+    if reported is None:
+        return {}
+    chosen = np.array(reported.chosen).tolist()
+    ids, values = np.array(reported.top_ids).tolist(), np.array(reported.top_values).tolist()
+    return {
+        row: (chosen[place], ids[place], values[place])
+        for place, row in enumerate(reported.rows)
+    }

@@ -1,0 +1,248 @@
+"""The engine of one model, in this process: what ``EngineClient`` asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from .config import EngineConfig
+from .device import DeviceThread
+from .errors import Cancelled, EngineError, LoadError, Unavailable, Unsupported
+from .output import Capability, EmbeddingOutput, ModelInfo, RequestOutput
+from .request import Chat, EmbeddingRequest, GenerationRequest
+from .sequence import Group
+
+if TYPE_CHECKING:
+    from .assembly import Assembly
+    from .core import Delivery
+    from .loader import ProgressCallback
+
+log = logging.getLogger(__name__)
+
+# Tokenizing and grammar compiling release the GIL; more threads than this gain nothing.
+_HELPERS = 4
+T = TypeVar("T")
+
+
+class Stream:
+    """Outputs of one request on their way to the loop that waits for them."""
+
+    __slots__ = ("_items", "_waiter", "ended", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.ended = False
+        self._items: deque[RequestOutput | EngineError] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, item: RequestOutput | EngineError) -> None:
+        """Called on the loop."""
+        self._items.append(item)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def get(self) -> RequestOutput | EngineError:
+        """The next item."""
+        while not self._items:
+            self._waiter = self.loop.create_future()
+            await self._waiter
+        return self._items.popleft()
+
+
+class Engine:
+    """Implements ``EngineClient``. Its loop is the one that called ``start``."""
+
+    def __init__(
+        self,
+        model_source: str,
+        config: EngineConfig | None = None,
+        *,
+        model_id: str | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> None:
+        """Nothing is read before ``start``. ``progress`` may be called on other threads."""
+        self.model_source = model_source
+        self.config = config or EngineConfig()
+        self.model_id = model_id or model_source.rstrip("/").rsplit("/", 1)[-1]
+        self._progress = progress
+        self._assembly: Assembly | None = None
+        self._helpers = ThreadPoolExecutor(_HELPERS, thread_name_prefix="mlxforge-prepare")
+        self._live: dict[str, Stream] = {}
+        self._draining = False
+        self._closed = False
+        self._idle: asyncio.Event | None = None
+
+    @property
+    def info(self) -> ModelInfo:
+        """See ``EngineClient.info``."""
+        return self._ready().info
+
+    @property
+    def healthy(self) -> bool:
+        """See ``EngineClient.healthy``."""
+        return self._assembly is not None and not self._draining and self._assembly.device.alive
+
+    async def start(self) -> None:
+        """See ``EngineClient.start``."""
+        from . import blas
+
+        blas.preload()  # before the first import of MLX in the process
+        from .assembly import assemble
+        from .loader import resolve
+
+        loop = asyncio.get_running_loop()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        device = DeviceThread.shared()
+        resolved = await loop.run_in_executor(
+            self._helpers, lambda: str(resolve(self.model_source, self._progress))
+        )
+
+        def build() -> Assembly:
+            return assemble(resolved, self.model_id, self.config, device, _deliver, self._progress)
+
+        try:
+            assembly = await asyncio.wrap_future(device.call(build))
+        except EngineError:
+            raise
+        except Exception as error:
+            log.exception("loading %s failed", self.model_source)
+            raise LoadError(f"{self.model_source} could not be loaded: {error}") from error
+        if self._closed:  # closed while loading
+            await asyncio.wrap_future(device.call(assembly.release))
+            raise Cancelled("the engine was closed while its model was loading")
+        await loop.run_in_executor(self._helpers, device.attach, assembly.core)
+        self._assembly = assembly
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:
+        """See ``EngineClient.generate``."""
+        assembly = self._ready()
+        if Capability.GENERATE not in assembly.info.capabilities:
+            raise Unsupported(f"{self.model_id} only embeds", reason="CANNOT_GENERATE")
+        self._refuse_when_closing()
+        loop = asyncio.get_running_loop()
+        stream = Stream(loop)
+        group = Group(request, stream)
+        self._add(request.request_id, stream)
+        submitted = False
+        try:
+            await loop.run_in_executor(self._helpers, assembly.preparer.fill, group)
+            assembly.core.submit(group)
+            submitted = True
+            assembly.device.wake()
+            left = len(group.sequences)
+            while left:
+                item = await stream.get()
+                if isinstance(item, EngineError):
+                    submitted = False
+                    raise item
+                left -= item.finish is not None
+                yield item
+            submitted = False
+        finally:
+            self._remove(request.request_id)
+            if submitted:
+                assembly.core.abort(request.request_id)
+                assembly.device.wake()
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingOutput:
+        """See ``EngineClient.embed``."""
+        self._ready()
+        raise Unsupported(f"{self.model_id} cannot embed", reason="CANNOT_EMBED")
+
+    async def tokenize(
+        self, source: str | Chat, *, add_special_tokens: bool = True
+    ) -> tuple[Sequence[int], Sequence[str]]:
+        """See ``EngineClient.tokenize``."""
+        tokenizer = self._ready().loaded.tokenizer
+
+        def run() -> tuple[list[int], list[str]]:
+            if isinstance(source, Chat):
+                if not tokenizer.has_chat_template:
+                    raise Unsupported("the model has no chat template", reason="NO_CHAT_TEMPLATE")
+                ids = tokenizer.render_chat(source)
+            else:
+                ids = tokenizer.encode(source, add_special_tokens=add_special_tokens)
+            return ids, [tokenizer.token_text(i) for i in ids]
+
+        return await self._help(run)
+
+    async def detokenize(
+        self, token_ids: Sequence[int], *, skip_special_tokens: bool = True
+    ) -> str:
+        """See ``EngineClient.detokenize``."""
+        assembly = self._ready()
+        assembly.preparer.check_ids("token_ids", token_ids)
+        tokenizer = assembly.loaded.tokenizer
+        return await self._help(
+            lambda: tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens)
+        )
+
+    async def drain(self, grace: float) -> None:
+        """See ``EngineClient.drain``."""
+        self._draining = True
+        if self._live and self._idle is not None:
+            try:
+                await asyncio.wait_for(self._idle.wait(), grace)
+            except TimeoutError:
+                log.warning("%d requests did not end within the grace time", len(self._live))
+
+    async def close(self) -> None:
+        """See ``EngineClient.close``."""
+        self._closed = self._draining = True
+        assembly, self._assembly = self._assembly, None
+        if assembly is not None:
+            assembly.core.abort_all(Cancelled("the engine was closed"))
+            await asyncio.wrap_future(assembly.device.call(assembly.core.step))
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, assembly.device.detach, assembly.core)
+            await asyncio.wrap_future(assembly.device.call(assembly.release))
+        self._helpers.shutdown(wait=False, cancel_futures=True)
+
+    async def _help(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._helpers, function)
+
+    def _ready(self) -> Assembly:
+        if self._assembly is None:
+            if self._closed:
+                raise Unavailable(f"{self.model_id} is closed", reason="MODEL_CLOSED")
+            raise Unavailable(f"{self.model_id} is still loading", reason="MODEL_LOADING")
+        return self._assembly
+
+    def _refuse_when_closing(self) -> None:
+        if self._draining:
+            raise Unavailable("the server is shutting down", reason="DRAINING")
+
+    def _add(self, request_id: str, stream: Stream) -> None:
+        self._live[request_id] = stream
+        if self._idle is not None:
+            self._idle.clear()
+
+    def _remove(self, request_id: str) -> None:
+        self._live.pop(request_id, None)
+        if not self._live and self._idle is not None:
+            self._idle.set()
+
+
+def _deliver(deliveries: list[Delivery]) -> None:
+    """Hand a step's outputs to their loops, with one wake-up for each loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Delivery]] = {}
+    for delivery in deliveries:
+        sink = delivery[0]
+        assert isinstance(sink, Stream)
+        by_loop.setdefault(sink.loop, []).append(delivery)
+    for loop, batch in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_dispatch, batch)
+        except RuntimeError:  # the loop is closed: nobody waits
+            log.debug("%d outputs had no loop to go to", len(batch))
+
+
+def _dispatch(deliveries: list[Delivery]) -> None:
+    for sink, item in deliveries:
+        assert isinstance(sink, Stream)
+        sink.put(item)

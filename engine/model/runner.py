@@ -1,0 +1,89 @@
+"""What the engine needs of a model: prefill some prompts, step all rows, move rows.
+
+Two runners implement it. ``slots`` is the fast one, for models whose layers all keep plain
+keys and values; ``caches`` drives mlx-lm's own batch caches (sliding windows, state-space,
+hybrid). Both are used on the MLX thread only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import mlx.core as mx
+
+
+class Prefill(Protocol):
+    """Prompts being prefilled together: ``rows`` of them, all at position ``offset``."""
+
+    rows: int
+    offset: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        ...
+
+
+class Runner(Protocol):
+    """A model with the KV memory of its running rows."""
+
+    # Prompts that one prefill may take together.
+    prefill_rows: int
+
+    @property
+    def rows(self) -> int:
+        """How many rows run."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of KV memory held by the running rows."""
+        ...
+
+    def cost(self, rows: int, length: int) -> int:
+        """Bytes that ``rows`` running rows of up to ``length`` positions would hold."""
+        ...
+
+    def holds(self, rows: int, length: int) -> bool:
+        """Whether the memory for ``rows`` rows of ``length`` positions is held already."""
+        ...
+
+    def reserve(self, rows: int, length: int, *, exact: bool = False) -> None:
+        """Hold memory for ``rows`` rows of ``length`` positions; keeps what runs.
+
+        ``exact``: give back what is held beyond that.
+        """
+        ...
+
+    def open(self, rows: int, length: int) -> Prefill:
+        """Start a prefill of ``rows`` prompts of up to ``length`` tokens."""
+        ...
+
+    def advance(self, prefill: Prefill, tokens: Sequence[Sequence[int]]) -> None:
+        """Process the next tokens of each prompt, shape (rows, n), without waiting."""
+        ...
+
+    def join(self, prefill: Prefill | None, sources: Sequence[int], length: int) -> None:
+        """Append rows with ``length`` positions copied from rows ``sources``; None: empty."""
+        ...
+
+    def decode(self, tokens: mx.array, lengths: Sequence[int]) -> mx.array:
+        """Logits (width, vocab) after one more token per row, without waiting.
+
+        ``tokens`` has shape (width,), ``lengths`` are the positions in use before. ``width``
+        is ``self.width(rows)``; what stands behind the running rows is filler.
+        """
+        ...
+
+    def width(self, rows: int) -> int:
+        """Rows of the arrays that a step of ``rows`` rows computes with."""
+        ...
+
+    def keep(self, order: Sequence[int]) -> None:
+        """Make row ``i`` what row ``order[i]`` was and drop the rest."""
+        ...
+
+    def release(self) -> None:
+        """Give all KV memory back; no row may run."""
+        ...

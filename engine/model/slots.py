@@ -1,0 +1,120 @@
+"""The fast runner: slot KV memory under mlx-lm's model classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+from ..kv.layout import KVLayout
+from ..kv.slots import Slots
+from ..kv.staging import Staging
+from . import attention
+
+# Widths a step is computed at on a GPU. Few widths mean few kernels to prepare and results
+# that do not change when a neighbour leaves; a row of filler costs next to nothing there.
+_GPU_WIDTHS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)
+
+
+def rounded(length: int) -> int:
+    """Positions to allocate for ``length``: by 64 up to 512, then by eighths of its power."""
+    if length <= 512:
+        return -(-length // 64) * 64
+    unit: int = 1 << ((length - 1).bit_length() - 3)
+    return -(-length // unit) * unit
+
+
+class SlotRunner:
+    """See ``runner.Runner``. ``model`` maps (tokens, cache) to logits."""
+
+    prefill_rows = 64
+
+    def __init__(self, model: Any, layout: KVLayout) -> None:
+        self.model = model
+        self.layout = layout
+        self.on_gpu = mx.default_device().type == mx.DeviceType.gpu
+        self.slots = Slots(layout, ragged=attention.ragged_available(layout))
+        self._rows = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows run."""
+        return self._rows
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the slots."""
+        return self.slots.nbytes
+
+    def width(self, rows: int) -> int:
+        """See ``Runner.width``."""
+        if not self.on_gpu:
+            return rows
+        for width in _GPU_WIDTHS:
+            if rows <= width:
+                return width
+        return -(-rows // 64) * 64
+
+    def cost(self, rows: int, length: int) -> int:
+        """See ``Runner.cost``."""
+        return self.width(rows) * rounded(length) * self.layout.token_bytes
+
+    def holds(self, rows: int, length: int) -> bool:
+        """See ``Runner.holds``."""
+        return self.width(rows) <= self.slots.capacity and length <= self.slots.positions
+
+    def reserve(self, rows: int, length: int, *, exact: bool = False) -> None:
+        """See ``Runner.reserve``; gives memory back when less than a quarter is needed."""
+        capacity, positions = self.width(rows), rounded(length)
+        slots = self.slots
+        if exact or capacity * positions * 4 <= slots.capacity * slots.positions:
+            size = capacity, positions
+        else:
+            size = max(capacity, slots.capacity), max(positions, slots.positions)
+        if size != (slots.capacity, slots.positions):
+            slots.resize(*size, self._rows)
+
+    def open(self, rows: int, length: int) -> Staging:
+        """See ``Runner.open``."""
+        return Staging(self.layout, rows, length)
+
+    def advance(self, prefill: Staging, tokens: Sequence[Sequence[int]]) -> None:
+        """See ``Runner.advance``."""
+        self.model(mx.array(tokens), cache=prefill.layers)
+        prefill.offset += len(tokens[0])
+        mx.async_eval(prefill.arrays)
+
+    def join(self, prefill: Staging | None, sources: Sequence[int], length: int) -> None:
+        """See ``Runner.join``; the caller has reserved room."""
+        if prefill is not None:
+            self.slots.write(self._rows, prefill, sources, length)
+        self._rows += len(sources)
+
+    def decode(self, tokens: mx.array, lengths: Sequence[int]) -> mx.array:
+        """See ``Runner.decode``."""
+        width = tokens.shape[0]
+        host = np.zeros(width, np.int32)
+        host[: len(lengths)] = lengths
+        self.slots.prepare(host, width)
+        logits: mx.array = self.model(tokens[:, None], cache=self.slots.layers)
+        return logits[:, -1]
+
+    def keep(self, order: Sequence[int]) -> None:
+        """See ``Runner.keep``."""
+        self.slots.keep(order)
+        self._rows = len(order)
+
+    def release(self) -> None:
+        """See ``Runner.release``."""
+        self._rows = 0
+        self.slots.release()
+
+    def read(self, row: int, start: int, end: int) -> tuple[mx.array, mx.array]:
+        """A running row's positions, each of shape (layers, heads, end - start, dim)."""
+        layers = self.slots.layers
+        return (
+            mx.stack([layer.keys[row, :, start:end] for layer in layers]),
+            mx.stack([layer.values[row, :, start:end] for layer in layers]),
+        )

@@ -1,0 +1,164 @@
+"""From a request to sequences: prompt tokens, limits, defaults, grammar.
+
+Runs on the engine's helper threads, never on the MLX thread: tokenizing a long prompt or
+compiling a grammar holds up nobody's tokens. What is wrong is said with the field's path.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .config import EngineConfig
+from .errors import FieldViolation, InvalidRequest, Unsupported
+from .grammar import GrammarCompiler
+from .loader import LoadedModel
+from .request import GenerationRequest, SamplingParams
+from .sequence import Group, Sampling, Sequence
+from .text import TextStream
+
+
+class Preparer:
+    """Builds sequences for one model. Thread-safe.
+
+    ``check`` refuses what could never fit in memory, given prompt tokens, new tokens and n;
+    ``longest`` says how many new tokens could, given prompt tokens, n and a limit.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        config: EngineConfig,
+        check: Callable[[int, int, int], None],
+        longest: Callable[[int, int, int], int],
+    ) -> None:
+        self.loaded = loaded
+        self.tokenizer = loaded.tokenizer
+        self.max_n = min(config.max_n, config.max_running_requests)
+        self.max_model_len = min(
+            loaded.max_model_len, config.max_model_len or loaded.max_model_len
+        )
+        self.max_tokens = min(self.max_model_len, config.max_tokens or self.max_model_len)
+        self._check = check
+        self._longest = longest
+        self._compiler = GrammarCompiler(
+            loaded.tokenizer, loaded.vocab_size, loaded.eos_token_ids
+        )
+
+    def fill(self, group: Group) -> None:
+        """Give ``group`` its sequences. Raises InvalidRequest and the like."""
+        request = group.request
+        self._check_model_limits(request)
+        prompt = self._prompt(request)
+        max_tokens = self._max_tokens(request, len(prompt))
+        grammar = self._compiler.compile(request.constraint) if request.constraint else None
+        seed = request.sampling_params.seed
+        if seed is None:
+            seed = secrets.randbits(64)
+        for index in range(request.n):
+            group.sequences.append(
+                Sequence(
+                    group=group,
+                    index=index,
+                    prompt=prompt,
+                    sampling=self._sampling(request, (seed + index) % 2**64),
+                    max_tokens=max_tokens,
+                    min_tokens=request.min_tokens,
+                    end_ids=frozenset() if request.ignore_eos else self.loaded.eos_token_ids,
+                    stop_ids=frozenset(request.stop_token_ids),
+                    text=TextStream(self.tokenizer, request.stop),
+                    grammar=grammar.start() if grammar is not None else None,
+                    salt=request.cache_salt,
+                    keeps_output=request.chat is not None,
+                )
+            )
+
+    def check_ids(self, field: str, ids: Iterable[int]) -> None:
+        """Refuse ids that the model's logits have no place for."""
+        violation = self._outside(field, ids)
+        if violation is not None:
+            raise InvalidRequest(violation)
+
+    def _outside(self, field: str, ids: Iterable[int]) -> FieldViolation | None:
+        width = self.loaded.vocab_size
+        for place, token in enumerate(ids):
+            if not 0 <= token < width:
+                return FieldViolation(f"{field}[{place}]", f"{token} is no token id below {width}")
+        return None
+
+    def _check_model_limits(self, request: GenerationRequest) -> None:
+        violations = [
+            self._outside("prompt_token_ids.ids", request.prompt_token_ids or ()),
+            self._outside("stop_token_ids", request.stop_token_ids),
+            self._outside("sampling_params.logit_bias", request.sampling_params.logit_bias),
+        ]
+        if request.n > self.max_n:
+            violations.append(FieldViolation("n", f"at most {self.max_n} here"))
+        found = [violation for violation in violations if violation is not None]
+        if found:
+            raise InvalidRequest(*found)
+
+    def _prompt(self, request: GenerationRequest) -> list[int]:
+        if request.chat is not None:
+            field = "chat"
+            if not self.tokenizer.has_chat_template:
+                raise Unsupported(
+                    "the model has no chat template; send `prompt` instead of `chat`",
+                    reason="NO_CHAT_TEMPLATE",
+                )
+            prompt = self.tokenizer.render_chat(request.chat)
+        elif request.prompt_token_ids is not None:
+            field, prompt = "prompt_token_ids", list(request.prompt_token_ids)
+        else:
+            field = "prompt"
+            prompt = self.tokenizer.encode(
+                request.prompt or "", add_special_tokens=request.add_special_tokens
+            )
+        if not prompt:
+            raise InvalidRequest.of(field, "is empty")
+        if len(prompt) >= self.max_model_len:
+            raise InvalidRequest.of(
+                field,
+                f"has {len(prompt)} tokens; the model takes {self.max_model_len} for prompt and "
+                "answer together",
+            )
+        return prompt
+
+    def _max_tokens(self, request: GenerationRequest, prompt: int) -> int:
+        room = self.max_model_len - prompt
+        if request.max_tokens is None:
+            return max(1, self._longest(prompt, request.n, min(room, self.max_tokens)))
+        if request.max_tokens > self.max_tokens:
+            raise InvalidRequest.of("max_tokens", f"at most {self.max_tokens} here")
+        if request.max_tokens > room:
+            raise InvalidRequest.of(
+                "max_tokens",
+                f"{request.max_tokens} after a prompt of {prompt} tokens is more than the model's "
+                f"{self.max_model_len}; at most {room} are left",
+            )
+        self._check(prompt, request.max_tokens, request.n)
+        return request.max_tokens
+
+    def _sampling(self, request: GenerationRequest, seed: int) -> Sampling:
+        params = request.sampling_params
+        return Sampling(
+            temperature=float(self._value(params, "temperature", 1.0)),
+            top_p=float(self._value(params, "top_p", 1.0)),
+            top_k=int(self._value(params, "top_k", 0)),
+            min_p=float(self._value(params, "min_p", 0.0)),
+            seed=seed,
+            repetition_penalty=float(self._value(params, "repetition_penalty", 1.0)),
+            presence_penalty=float(self._value(params, "presence_penalty", 0.0)),
+            frequency_penalty=float(self._value(params, "frequency_penalty", 0.0)),
+            logit_bias=tuple(params.logit_bias.items()),
+            logprobs=request.logprobs,
+        )
+
+    def _value(self, params: SamplingParams, name: str, default: float) -> Any:
+        """The request's value, else the model's own, else the schema's default."""
+        asked = getattr(params, name)
+        if asked is not None:
+            return asked
+        own = self.loaded.generation_config.get(name)
+        return default if own is None else own

@@ -1,0 +1,176 @@
+"""Which prompts are prefilled next, and together.
+
+Policy only: requests wait in order of arrival, are admitted while rows and memory allow,
+and those admitted at once are prefilled together where their lengths are alike. Moving KV
+memory is the core's work.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from .kv.prefix import Block, BlockKey, PrefixCache
+from .model.runner import Prefill
+from .sequence import Group, Phase, Sequence
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """Sequences that wait with one and the same prompt: the choices of a request."""
+
+    sequences: list[Sequence]
+    tokens: list[int]
+    chain: list[Block] = field(default_factory=list)
+    joined: bool = False
+
+    @classmethod
+    def of(cls, sequences: list[Sequence]) -> Entry:
+        """All choices of a request, or one that was put back."""
+        return cls(sequences, sequences[0].tokens)
+
+    @property
+    def salt(self) -> str:
+        """Whose prefixes it may share."""
+        return self.sequences[0].salt
+
+    @property
+    def live(self) -> list[Sequence]:
+        """The sequences that have not ended."""
+        return [s for s in self.sequences if s.phase is not Phase.ENDED]
+
+    @property
+    def length(self) -> int:
+        """Tokens to prefill: all but the last, which the first decode step takes."""
+        return len(self.tokens) - 1
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """Entries that are prefilled together, from the same position on."""
+
+    entries: list[Entry]
+    prefill: Prefill | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest."""
+        return max(entry.length for entry in self.entries)
+
+    @property
+    def rows(self) -> int:
+        """Rows that will join."""
+        return sum(len(entry.live) for entry in self.entries if not entry.joined)
+
+
+class Scheduler:
+    """The waiting queue and the prefills under way."""
+
+    def __init__(
+        self,
+        *,
+        max_rows: int,
+        max_waiting: int,
+        job_rows: int,
+        padding: float,
+        prefix: PrefixCache | None,
+    ) -> None:
+        self.max_rows = max_rows
+        self.max_waiting = max_waiting
+        self.job_rows = job_rows
+        # How much longer than the shortest a prompt of the same job may be.
+        self.padding = padding
+        self.prefix = prefix
+        self.waiting: deque[Entry] = deque()
+        self.jobs: list[Job] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether the queue takes no more."""
+        return len(self.waiting) >= self.max_waiting
+
+    def add(self, group: Group) -> None:
+        """Queue a request's sequences."""
+        self.waiting.append(Entry.of(group.sequences))
+
+    def put_back(self, sequence: Sequence) -> None:
+        """Queue a sequence again, before all others, to be recomputed."""
+        sequence.phase = Phase.WAITING
+        sequence.epoch += 1
+        self.waiting.appendleft(Entry.of([sequence]))
+
+    def drop_ended(self) -> None:
+        """Forget entries whose sequences all ended."""
+        if any(not entry.live for entry in self.waiting):
+            self.waiting = deque(entry for entry in self.waiting if entry.live)
+
+    def admit(self, running: int, fits: Callable[[list[Entry]], bool]) -> list[Job]:
+        """Take from the queue what has rows and memory, as new jobs.
+
+        ``fits`` says whether the entries admitted now, the last of which is new, have room.
+        """
+        rows = running + sum(job.rows for job in self.jobs)
+        admitted: list[Entry] = []
+        passed: list[Entry] = []
+        computing = self._being_computed()
+        while self.waiting:
+            entry = self.waiting[0]
+            if rows + len(entry.live) > self.max_rows:
+                break
+            key = self._match(entry)
+            if key is not None and key in computing:
+                passed.append(self.waiting.popleft())  # its prefix is on its way: wait for it
+                continue
+            admitted.append(entry)
+            if not fits(admitted):
+                admitted.pop()
+                break
+            self.waiting.popleft()
+            rows += len(entry.live)
+            if key is not None:
+                computing.add(key)
+        self.waiting.extendleft(reversed(passed))
+        jobs = self._grouped(admitted)
+        self.jobs.extend(jobs)
+        return jobs
+
+    def _match(self, entry: Entry) -> BlockKey | None:
+        """Find the entry's cached prefix; the key of the first block it lacks."""
+        if self.prefix is None:
+            return None
+        entry.chain = self.prefix.match(entry.tokens, entry.salt)
+        return self._next_block(entry)
+
+    def _next_block(self, entry: Entry) -> BlockKey | None:
+        assert self.prefix is not None
+        start = len(entry.chain) * self.prefix.block
+        if entry.length < start + self.prefix.block:
+            return None
+        parent = entry.chain[-1].id if entry.chain else self.prefix.root(entry.salt)
+        return parent, tuple(entry.tokens[start : start + self.prefix.block])
+
+    def _being_computed(self) -> set[BlockKey]:
+        if self.prefix is None:
+            return set()
+        keys = (self._next_block(e) for job in self.jobs for e in job.entries if not e.joined)
+        return {key for key in keys if key is not None}
+
+    def _grouped(self, entries: Iterable[Entry]) -> list[Job]:
+        jobs: list[Job] = []
+        for entry in sorted(entries, key=lambda e: (len(e.chain), e.length)):
+            last = jobs[-1] if jobs else None
+            if last is not None and self._alike(last, entry):
+                last.entries.append(entry)
+            else:
+                jobs.append(Job([entry]))
+        # The one that came first is served first.
+        return sorted(jobs, key=lambda job: min(e.sequences[0].group.arrival for e in job.entries))
+
+    def _alike(self, job: Job, entry: Entry) -> bool:
+        first = job.entries[0]
+        return (
+            len(job.entries) < self.job_rows
+            and len(first.chain) == len(entry.chain)
+            and entry.length <= first.length * self.padding + 8
+        )

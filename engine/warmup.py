@@ -1,0 +1,40 @@
+"""First steps at load, so that no request pays for preparing kernels."""
+
+from __future__ import annotations
+
+import time
+
+import mlx.core as mx
+
+from .core import EngineCore
+
+_PROMPT = 128
+_WIDTHS_GPU = (1, 8, 32)
+_STEPS = 3
+
+
+def warm_up(core: EngineCore) -> None:
+    """Prefill and decode filler, and tell the pace what it took. On the MLX thread."""
+    runner, pace = core.runner, core.pace
+    on_gpu = mx.default_device().type == mx.DeviceType.gpu
+    for width in _WIDTHS_GPU if on_gpu else (1,):
+        width = min(width, core.config.max_running_requests)
+        if runner.cost(width, 2 * _PROMPT) > core.memory.total:
+            break
+        for _ in range(2):  # the first time compiles, the second is measured
+            prefill = runner.open(1, _PROMPT)
+            started = time.perf_counter()
+            runner.advance(prefill, [[0] * _PROMPT])
+            mx.synchronize()
+            pace.token_seconds = (time.perf_counter() - started) / _PROMPT
+        runner.reserve(width, 2 * _PROMPT)
+        runner.join(prefill, [0] * width, _PROMPT)
+        tokens = mx.zeros((runner.width(width),), mx.uint32)
+        for step in range(_STEPS):
+            started = time.perf_counter()
+            logits = runner.decode(tokens, [_PROMPT + step] * width)
+            mx.eval(mx.argmax(logits, axis=-1))
+            pace.decode_seconds = time.perf_counter() - started
+        runner.keep([])
+        runner.release()
+    mx.clear_cache()
