@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from .output import EmbeddingOutput, ModelInfo, RequestOutput
 from .request import Chat, EmbeddingRequest, GenerationRequest
-
-if TYPE_CHECKING:
-    from .loader.model import ProgressCallback
 
 
 class EngineClient(Protocol):
@@ -28,11 +25,8 @@ class EngineClient(Protocol):
         """Whether requests are served now: loaded, warmed up, all threads alive."""
         ...
 
-    async def start(self, progress: ProgressCallback | None = None) -> None:
-        """Load the model and warm it up. Raises ``LoadError``.
-
-        ``progress`` hears how far it is, on any thread.
-        """
+    async def start(self) -> None:
+        """Load the model and warm it up. Raises ``LoadError``."""
         ...
 
     def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:

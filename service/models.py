@@ -4,28 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from mlxforge.engine.client import EngineClient
 
 from .config import ConfigError, Settings
 from .registry import Registry
 
-MakeClient = Callable[[str, str, Settings], EngineClient]
-"""Makes the engine of a source under an id."""
+if TYPE_CHECKING:
+    from mlxforge.engine.loader import ProgressCallback
+
+ProgressOf = Callable[[str], "ProgressCallback | None"]
+"""Who hears, on any thread, how far the load of a model is."""
 
 
-def open_registry(settings: Settings, make_client: MakeClient | None = None) -> Registry:
+def _silent(model_id: str) -> None:
+    return None
+
+
+def open_registry(settings: Settings, progress: ProgressOf = _silent) -> Registry:
     """A registry of the settings' models, none loaded yet. Raises ``ConfigError``.
 
     The first model that generates answers requests which name none, the first that embeds
     those to embed.
     """
-    make_client = make_client or _in_process
     registry = Registry()
-    for name in settings.model or _default_models():
+    for name in settings.model or default_models():
         model_id, source = split_name(name)
         try:
-            registry.add(model_id, make_client(model_id, source, settings))
+            registry.add(model_id, _engine(model_id, source, settings, progress(model_id)))
         except ValueError as error:
             raise ConfigError(f"{error}: give one another, as in my-model={source}") from error
     return registry
@@ -39,15 +46,18 @@ def split_name(name: str) -> tuple[str, str]:
     return PurePath(name).name.removesuffix(".gguf") or name, name
 
 
-def _default_models() -> tuple[str, ...]:
+def default_models() -> tuple[str, ...]:
+    """The models served when none is named: one that generates, then one that embeds."""
     from mlxforge.engine.loader.catalog import DEFAULT_MODELS
 
     return DEFAULT_MODELS
 
 
-def _in_process(model_id: str, source: str, settings: Settings) -> EngineClient:
+def _engine(
+    model_id: str, source: str, settings: Settings, progress: ProgressCallback | None
+) -> EngineClient:
     # Imported here: the engine brings MLX, which a client's command line can do without.
     from mlxforge.engine.engine import Engine
 
-    client: EngineClient = Engine(source, settings.engine, model_id=model_id)
+    client: EngineClient = Engine(source, settings.engine, model_id=model_id, progress=progress)
     return client

@@ -7,14 +7,10 @@ import enum
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from mlxforge.engine.client import EngineClient
 from mlxforge.engine.errors import EngineError, LoadError, ModelNotFound, Unavailable, Unsupported
 from mlxforge.engine.output import Capability
-
-if TYPE_CHECKING:
-    from mlxforge.engine.loader.model import ProgressCallback
 
 
 class ModelState(enum.StrEnum):
@@ -68,15 +64,12 @@ class Registry:
         self._entries[model_id] = entry
         return entry
 
-    async def load(self, model_id: str, progress: ProgressCallback | None = None) -> ModelEntry:
-        """Load a known model and warm it up. Raises ``LoadError``; the entry keeps it too.
-
-        ``progress`` is called from any thread.
-        """
+    async def load(self, model_id: str) -> ModelEntry:
+        """Load a known model and warm it up. Raises ``LoadError``; the entry keeps it too."""
         entry = self._entries[model_id]
         self._set_state(entry, ModelState.LOADING)
         try:
-            await entry.client.start(progress)
+            await entry.client.start()
         except asyncio.CancelledError:
             self._set_state(entry, ModelState.UNLOADED)
             raise
@@ -147,7 +140,7 @@ class Registry:
         if self.draining:
             raise Unavailable("the server is shutting down; ask another one", reason="DRAINING")
         if entry.state is ModelState.FAILED:
-            raise LoadError(f"model {entry.id} could not be loaded: {entry.error}")
+            raise LoadError(f"model {entry.id} is out of service: {entry.error}")
         if entry.state is not ModelState.READY:
             state = entry.state.name
             raise Unavailable(

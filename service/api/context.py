@@ -34,6 +34,12 @@ class CallContext:
     principal: str = ""
     record: CallRecord = field(default_factory=CallRecord, compare=False)
 
+    @classmethod
+    def with_timeout(cls, seconds: float | None, principal: str = "") -> CallContext:
+        """A call that has so many seconds from now; None: no limit."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        return cls(deadline=deadline, principal=principal)
+
     @property
     def expired(self) -> bool:
         """Whether the deadline has passed."""

@@ -7,8 +7,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import Any
 
 from mlxforge.engine.errors import EngineError, LoadError
 
@@ -16,9 +16,6 @@ from ..api import Api
 from ..config import Settings
 from ..registry import ModelEntry, Registry
 from .server import Server
-
-if TYPE_CHECKING:
-    from mlxforge.engine.loader.model import Progress
 
 _log = logging.getLogger("mlxforge.service.server")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -29,10 +26,6 @@ class Reporter:
 
     def listening(self, addresses: list[str]) -> None:
         """The server answers health checks; models are still to be loaded."""
-
-    def progress(self, model_id: str) -> Callable[[Progress], None] | None:
-        """Who hears, on any thread, how far the load of a model is."""
-        return None
 
     def loaded(self, entry: ModelEntry) -> None:
         """A model is ready or has failed."""
@@ -69,10 +62,10 @@ async def _load_all(registry: Registry, reporter: Reporter) -> None:
     failed: list[str] = []
     for entry in list(registry):
         try:
-            await registry.load(entry.id, reporter.progress(entry.id))
+            await registry.load(entry.id)
         except EngineError as error:
-            _log.error("model %s could not be loaded: %s", entry.id, error)
-            failed.append(f"{entry.id}: {error.message}")
+            _log.error("model %s failed to load: %s", entry.id, error)
+            failed.append(error.message)
         reporter.loaded(entry)
     if len(failed) == len(list(registry)):
         raise LoadError("no model could be loaded. " + "; ".join(failed))
@@ -125,4 +118,5 @@ async def _before(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool
     finally:
         for pending in (task, signalled):
             pending.cancel()
-        await asyncio.gather(task, signalled, return_exceptions=True)
+        # Bounded: a load may not heed its cancellation, and a stop must not wait for it.
+        await asyncio.wait({task, signalled}, timeout=1.0)

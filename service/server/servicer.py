@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
@@ -73,7 +72,7 @@ class ApiServicer(grpc.GenericRpcHandler):
         self, method: RpcMethod, requests: AsyncIterator[bytes], context: Any
     ) -> AsyncIterator[AsyncIterator[Message]]:
         """Runs a call's responses; turns its error into the RPC's status."""
-        call = CallContext(deadline=_deadline(context))
+        call = CallContext.with_timeout(context.time_remaining())
         admitted = False
         try:
             with self._gate.admit():
@@ -89,11 +88,6 @@ class ApiServicer(grpc.GenericRpcHandler):
             if not self._gate.expelled:
                 raise
             await _abort(context, shutting_down(), call.request_id)
-
-
-def _deadline(context: Any) -> float | None:
-    remaining = context.time_remaining()
-    return None if remaining is None else time.monotonic() + float(remaining)
 
 
 async def _one(request: bytes) -> AsyncIterator[bytes]:

@@ -1,0 +1,5 @@
+"""The command line, ``mlxforge``."""
+
+from .app import main
+
+__all__ = ["main"]

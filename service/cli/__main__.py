@@ -1,0 +1,5 @@
+"""``python -m mlxforge.service.cli``."""
+
+from . import main
+
+main()
