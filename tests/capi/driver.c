@@ -1,46 +1,48 @@
-#include <mlxforge.h>
+/*
+ * One call from the command line, for tests that compare answers:
+ *
+ *   driver CONFIG METHOD REQUEST [TIMEOUT_MS]
+ *
+ * Prints each response in JSON on a line, then "OK" or the status code and message.
+ */
+#include "mlxforge.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-static int32_t on_text(const char *t, size_t n, void *u) {
-    (void)u;
-    printf("[%.*s]", (int)n, t);
-    return 0;
+
+static int fail(const mlxforge_error *error) {
+    printf("%d %s\n", (int)mlxforge_error_code(error), mlxforge_error_message(error));
+    return 1;
 }
-int main(void) {
-    mlxforge_error *err;
-    mlxforge_engine *e = mlxforge_engine_open("{}", &err);
-    if (!e) {
-        printf("open: %d %s\n", mlxforge_error_code(err), mlxforge_error_message(err));
-        mlxforge_error_free(err);
-        return 1;
+
+int main(int count, char **arguments) {
+    if (count < 4) {
+        return 2;
     }
-    printf("open ok\n");
-    const char *q = "{\"prompt\":\"a b c\",\"max_tokens\":5}";
-    mlxforge_call *c = mlxforge_call_start(
-        e, "mlxforge.v1.GenerationService/StreamGenerate", q, strlen(q), MLXFORGE_CODEC_JSON, -1,
-        &err);
-    const void *m;
-    size_t n;
-    mlxforge_event ev;
-    while ((ev = mlxforge_call_next(c, 5000, &m, &n)) == MLXFORGE_MESSAGE)
-        printf("%s\n", (const char *)m);
-    printf("ev %d %s\n", ev, mlxforge_error_message(mlxforge_call_error(c)));
-    mlxforge_call_free(c);
-    mlxforge_call_free(c);
-    int32_t s = mlxforge_generate_text(e, "hello \"big\" world", NULL, -1, on_text, NULL, &err);
-    printf("\nstatus %d %s\n", s, mlxforge_error_message(err));
-    s = mlxforge_generate_text(e, "hello", "{\"max_tokens\":-1}", -1, on_text, NULL, &err);
-    printf("status %d %s\n", s, mlxforge_error_message(err));
-    mlxforge_error_free(err);
-    float v[8];
-    size_t d;
-    const char *t[] = {"abc", "defg"};
-    s = mlxforge_embed_texts(e, t, 2, NULL, -1, v, 8, &d, &err);
-    printf("status %d dims %zu %f %f %s\n", s, d, v[0], v[4], mlxforge_error_message(err));
-    size_t k;
-    s = mlxforge_count_tokens(e, "a b c d", NULL, -1, &k, &err);
-    printf("count %d %zu\n", s, k);
-    mlxforge_engine_close(e);
-    mlxforge_engine_close(e);
+    mlxforge_error *error;
+    mlxforge_engine *engine = mlxforge_engine_open(arguments[1], &error);
+    if (engine == NULL) {
+        return fail(error);
+    }
+    const long timeout_ms = count > 4 ? atol(arguments[4]) : -1;
+    mlxforge_call *call = mlxforge_call_start(
+        engine, arguments[2], arguments[3], strlen(arguments[3]), MLXFORGE_CODEC_JSON, timeout_ms,
+        &error);
+    if (call == NULL) {
+        return fail(error);
+    }
+    const void *message;
+    size_t size;
+    mlxforge_event event;
+    while ((event = mlxforge_call_next(call, -1, &message, &size)) == MLXFORGE_MESSAGE) {
+        printf("%s\n", (const char *)message);
+    }
+    if (event == MLXFORGE_ERROR) {
+        return fail(mlxforge_call_error(call));
+    }
+    printf("OK\n");
+    mlxforge_call_free(call);
+    mlxforge_engine_close(engine);
     return 0;
 }
