@@ -15,6 +15,7 @@ from .kv.layout import KVLayout
 from .kv.prefix import PrefixCache
 from .loader import LoadedModel, ProgressCallback, load_model
 from .memory import Memory
+from .model import llama
 from .model.caches import CacheRunner
 from .model.runner import Runner
 from .model.slots import SlotRunner
@@ -93,7 +94,11 @@ def make_runner(loaded: LoadedModel, config: EngineConfig) -> tuple[Runner, KVLa
     if all(type(cache) is mlx_cache.KVCache for cache in caches):
         loaded.model(mx.array([[0]]), cache=caches)
         layout = KVLayout.of([(cache.keys, cache.values) for cache in caches])
-        return SlotRunner(loaded.model, layout), layout
+        heads = int(loaded.config.get("num_attention_heads") or 0)
+        model = loaded.model
+        if config.fuse_projections and llama.eligible(model):
+            model = llama.LlamaForward(model)
+        return SlotRunner(model, layout, heads), layout
     runner = CacheRunner(loaded.model, loaded.architecture)
     runner.measure(8, 72)
     return runner, None

@@ -31,11 +31,15 @@ class SlotRunner:
 
     prefill_rows = 64
 
-    def __init__(self, model: Any, layout: KVLayout) -> None:
+    def __init__(self, model: Any, layout: KVLayout, heads: int) -> None:
+        """``heads``: query heads of the model, 0 when not known."""
         self.model = model
         self.layout = layout
         self.on_gpu = mx.default_device().type == mx.DeviceType.gpu
-        self.slots = Slots(layout, ragged=attention.ragged_available(layout))
+        ragged = bool(heads) and attention.ragged_available(layout, heads)
+        if ragged:
+            attention.install()
+        self.slots = Slots(layout, ragged=ragged)
         self._rows = 0
 
     @property

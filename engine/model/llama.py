@@ -1,0 +1,196 @@
+"""The forward pass of the Llama family with fewer, larger operations.
+
+Queries, keys and values come from one matrix product, gate and up from another; on CUDA the
+steps between products are single kernels (``cuda``). It computes what mlx-lm's own classes
+do, from their weights, for the model types in ``_MODULES``; anything unusual about a model
+(sliding windows, another rotation) leaves it to mlx-lm's class.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from . import cuda
+from .attention import attend
+
+# mlx-lm modules whose decoder layers have exactly the shape computed here.
+_MODULES = ("llama", "qwen2", "qwen3")
+
+
+@dataclass(slots=True)
+class Layer:
+    """One decoder layer's weights; modules map (rows, n, in) to (rows, n, out)."""
+
+    qkv: Any
+    out: Any
+    gate_up: Any
+    down: Any
+    attention_norm: mx.array
+    mlp_norm: mx.array
+    qk_norms: tuple[mx.array, mx.array, float] | None
+
+
+class LlamaForward:
+    """Maps (tokens, cache) to logits, as an mlx-lm model does."""
+
+    def __init__(self, model: Any) -> None:
+        """Takes the weights over: ``model`` itself cannot be called any more."""
+        inner = model.model
+        first = inner.layers[0].self_attn
+        self.heads, self.kv_heads = first.n_heads, first.n_kv_heads
+        self.scale: float = first.scale
+        self.rope = first.rope
+        self.embedding = inner.embed_tokens
+        self.epsilon: float = inner.norm.eps
+        self.norm: mx.array = inner.norm.weight
+        self.head = getattr(model, "lm_head", None) or self.embedding.as_linear
+        self.frequencies, self.traditional = _rotation(self.rope)
+        self.layers = [_take_over(layer) for layer in inner.layers]
+        self._fused = cuda.available() and self.frequencies is not None
+
+    def __call__(self, tokens: mx.array, cache: list[Any]) -> mx.array:
+        """Logits (rows, n, vocab) of ``tokens`` (rows, n); ``cache`` has one entry a layer."""
+        fused = self._fused and tokens.shape[1] == 1
+        mask = cache[0].make_mask(tokens.shape[1])
+        x = self.embedding(tokens)
+        normed = mx.fast.rms_norm(x, self.layers[0].attention_norm, self.epsilon)
+        followers = [layer.attention_norm for layer in self.layers[1:]] + [self.norm]
+        for layer, entry, follower in zip(self.layers, cache, followers, strict=True):
+            added = self._attention(layer, normed, mask, entry, fused)
+            x, normed = self._add_norm(x, added, layer.mlp_norm, fused)
+            added = layer.down(_swiglu(layer.gate_up(normed), fused))
+            x, normed = self._add_norm(x, added, follower, fused)
+        logits: mx.array = self.head(normed)
+        return logits
+
+    def _attention(
+        self, layer: Layer, x: mx.array, mask: mx.array | str | None, entry: Any, fused: bool
+    ) -> mx.array:
+        rows, count, _ = x.shape
+        q, k, v = (self._rotate if fused else self._rotate_plain)(layer, layer.qkv(x), entry.offset)
+        keys, values = entry.update_and_fetch(k, v)
+        attended = attend(q, keys, values, entry, self.scale, mask)
+        out: mx.array = layer.out(attended.transpose(0, 2, 1, 3).reshape(rows, count, -1))
+        return out
+
+    def _rotate(
+        self, layer: Layer, qkv: mx.array, offset: mx.array
+    ) -> tuple[mx.array, mx.array, mx.array]:
+        assert self.frequencies is not None
+        return cuda.rotate(
+            qkv,
+            offset,
+            self.frequencies,
+            self.heads,
+            self.kv_heads,
+            traditional=self.traditional,
+            norms=layer.qk_norms,
+        )
+
+    def _rotate_plain(
+        self, layer: Layer, qkv: mx.array, offset: mx.array | int
+    ) -> tuple[mx.array, mx.array, mx.array]:
+        rows, count, width = qkv.shape
+        heads, kv_heads = self.heads, self.kv_heads
+        split = qkv.reshape(rows, count, heads + 2 * kv_heads, -1)
+        q, k, v = mx.split(split, (heads, heads + kv_heads), axis=2)
+        if layer.qk_norms is not None:
+            q_weight, k_weight, epsilon = layer.qk_norms
+            q = mx.fast.rms_norm(q, q_weight, epsilon)
+            k = mx.fast.rms_norm(k, k_weight, epsilon)
+        q, k, v = (part.transpose(0, 2, 1, 3) for part in (q, k, v))
+        return self.rope(q, offset=offset), self.rope(k, offset=offset), v
+
+    def _add_norm(
+        self, x: mx.array, added: mx.array, weight: mx.array, fused: bool
+    ) -> tuple[mx.array, mx.array]:
+        if fused:
+            return cuda.add_norm(x, added, weight, self.epsilon)
+        x = x + added
+        return x, mx.fast.rms_norm(x, weight, self.epsilon)
+
+
+def eligible(model: Any) -> bool:
+    """Whether ``LlamaForward`` computes what ``model`` does."""
+    module = type(model).__module__
+    if module not in {f"mlx_lm.models.{name}" for name in _MODULES}:
+        return False
+    inner = getattr(model, "model", None)
+    layers = getattr(inner, "layers", [])
+    return bool(layers) and all(
+        type(layer).__name__ == "TransformerBlock"
+        and not getattr(layer, "use_sliding", False)
+        and _alike([layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj])
+        and _alike([layer.mlp.gate_proj, layer.mlp.up_proj])
+        for layer in layers
+    )
+
+
+def _swiglu(both: mx.array, fused: bool) -> mx.array:
+    if fused and both.shape[-1] % 16 == 0:
+        return cuda.swiglu(both)
+    gate, up = mx.split(both, 2, axis=-1)
+    return nn.silu(gate) * up
+
+
+def _rotation(rope: Any) -> tuple[mx.array | None, bool]:
+    """Radians per position of each pair of dimensions, and whether pairs are neighbours.
+
+    None for rotations that the kernel does not do.
+    """
+    from mlx_lm.models.rope_utils import Llama3RoPE
+
+    if type(rope) is nn.RoPE and rope.scale == 1.0:
+        powers = mx.arange(0, rope.dims, 2, dtype=mx.float32) / rope.dims
+        return mx.exp(-powers * math.log(rope.base)), bool(rope.traditional)
+    if type(rope) is Llama3RoPE:
+        return 1.0 / rope._freqs, bool(rope.traditional)
+    return None, False
+
+
+def _alike(projections: list[Any]) -> bool:
+    """Whether projections can be stacked into one."""
+    first = projections[0]
+    if type(first) not in (nn.Linear, nn.QuantizedLinear):
+        return False
+    quantization = [
+        (getattr(p, "group_size", 0), getattr(p, "bits", 0), getattr(p, "mode", ""))
+        for p in projections
+    ]
+    return all(
+        type(p) is type(first) and set(p.keys()) == set(first.keys()) for p in projections
+    ) and len(set(quantization)) == 1
+
+
+def _stacked(projections: list[Any]) -> Any:
+    """One projection whose output is theirs side by side. Frees the parts as it goes."""
+    stacked = projections[0]
+    for name in list(stacked.keys()):
+        value = stacked[name]
+        if isinstance(value, mx.array):
+            stacked[name] = mx.concatenate([p[name] for p in projections], axis=0)
+    mx.eval(stacked.parameters())
+    for projection in projections[1:]:
+        projection.clear()
+    return stacked
+
+
+def _take_over(layer: Any) -> Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    norms = None
+    if "q_norm" in attention:
+        norms = (attention.q_norm.weight, attention.k_norm.weight, attention.q_norm.eps)
+    return Layer(
+        qkv=_stacked([attention.q_proj, attention.k_proj, attention.v_proj]),
+        out=attention.o_proj,
+        gate_up=_stacked([mlp.gate_proj, mlp.up_proj]),
+        down=mlp.down_proj,
+        attention_norm=layer.input_layernorm.weight,
+        mlp_norm=layer.post_attention_layernorm.weight,
+        qk_norms=norms,
+    )
