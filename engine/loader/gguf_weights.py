@@ -91,4 +91,5 @@ def _packed(tensor: GgufTensor, raw: NDArray[np.uint8], dtype: mx.Dtype) -> dict
 def _nibbles_in_order(halves: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """ggml keeps values i and i + 16 of a block in one byte; MLX values 2i and 2i + 1."""
     values = np.concatenate((halves & 0x0F, halves >> 4), axis=1)
-    return values[:, 0::2] | values[:, 1::2] << 4
+    pairs: NDArray[np.uint8] = values[:, 0::2] | values[:, 1::2] << 4
+    return pairs

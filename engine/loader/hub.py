@@ -114,18 +114,20 @@ class _Meter:
     def bar_class(self) -> Any:
         """The class that ``snapshot_download`` makes its progress bars of."""
         # Only subclasses of this one are told their ``name``.
-        from huggingface_hub.utils import tqdm
+        from huggingface_hub.utils.tqdm import tqdm
 
         meter = self
 
-        class Bar(tqdm):  # type: ignore[misc]
+        class Bar(tqdm):
             """Shows nothing; passes on what the bar of all files' bytes gets."""
 
             counted: ClassVar[str] = "huggingface_hub.snapshot_download"
 
             def __init__(self, *args: Any, **kwargs: Any) -> None:
                 self._counts = kwargs.get("name") == self.counted
-                super().__init__(*args, **{**kwargs, "disable": True})
+                super().__init__(  # type: ignore[no-untyped-call]
+                    *args, **{**kwargs, "disable": True}
+                )
 
             def update(self, n: float | None = 1) -> bool | None:
                 if self._counts:

@@ -25,17 +25,16 @@ _SCALED_ALREADY = ("su", "longrope", "llama3", "mrope", "default", "proportional
 def max_model_len(config: Mapping[str, Any]) -> int:
     """Positions that a model takes, rope scaling counted in (vLLM's rule)."""
     text = {**config, **(config.get("text_config") or {})}
-    positions = [text[key] for key in _POSITION_KEYS if _is_positive(text.get(key))]
-    if not positions:
+    positions = [_positive(text.get(key)) for key in _POSITION_KEYS]
+    limit = min(filter(None, positions), default=0.0)
+    if not limit:
         return UNBOUNDED
-    limit = float(min(positions))
     scaling = text.get("rope_scaling") or text.get("rope_parameters") or {}
     kind = scaling.get("rope_type", scaling.get("type", "default"))
-    factor = scaling.get("factor")
+    factor = _positive(scaling.get("factor"))
     scaled = kind in _SCALED_ALREADY or "gemma3" in str(text.get("model_type"))
-    if not scaled and _is_positive(factor):
-        original = scaling.get("original_max_position_embeddings")
-        limit = float(original if _is_positive(original) else limit) * float(factor)
+    if not scaled and factor:
+        limit = (_positive(scaling.get("original_max_position_embeddings")) or limit) * factor
     return min(int(limit), 1 << 31)
 
 
@@ -49,5 +48,7 @@ def eos_ids(*settings: Mapping[str, Any]) -> set[int]:
     return found
 
 
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1 << 40
+def _positive(value: Any) -> float:
+    """A usable number, else 0."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1 << 40
+    return float(value) if usable else 0.0

@@ -69,8 +69,8 @@ def _span(name: str, entry: Any) -> tuple[int, int]:
     item_size = _ITEM_SIZES.get(str(entry.get("dtype")))
     if item_size is None:
         raise ValueError(f"tensor {name[:100]!r} has the unknown type {entry.get('dtype')!r:.40}")
-    shape, offsets = entry.get("shape"), entry.get("data_offsets")
-    if not _is_sizes(shape) or not _is_sizes(offsets) or len(offsets) != 2:
+    shape, offsets = _sizes(entry.get("shape")), _sizes(entry.get("data_offsets"))
+    if shape is None or offsets is None or len(offsets) != 2:
         raise ValueError(f"tensor {name[:100]!r} has no usable shape or offsets")
     if len(shape) > MAX_DIMENSIONS or any(size >= 1 << 31 for size in shape):
         raise ValueError(f"tensor {name[:100]!r} has an unusable shape")
@@ -80,5 +80,8 @@ def _span(name: str, entry: Any) -> tuple[int, int]:
     return start, stop
 
 
-def _is_sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+def _sizes(value: Any) -> list[int] | None:
+    """A list of whole numbers of 0 or more; None when it is something else."""
+    if isinstance(value, list) and all(type(item) is int and item >= 0 for item in value):
+        return value
+    return None

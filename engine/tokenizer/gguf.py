@@ -9,11 +9,20 @@ import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
 
 from ..errors import LoadError
+from .marks import is_control
+from .spm import merges_from_scores
 from .tokenizer import Tokenizer
 from .vocabulary import Spelling
 
 # Values of tokenizer.ggml.token_type.
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
+
+# Ends of a turn or text, whatever the metadata says: many files name only one of a model's
+# ends, and llama.cpp stops at all of these too.
+_ENDS = {
+    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>",
+    "<end_of_turn>", "<|end_of_turn|>", "<eos>", "</s>",
+}  # fmt: skip
 
 _GPT2 = ""  # the regular expression built into ByteLevel
 _LLAMA3 = (
@@ -49,13 +58,17 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
     kind = str(metadata.get("tokenizer.ggml.model", ""))
     if kind == "gpt2":
         backend, spelling = _byte_level(metadata, tokens), Spelling.BYTE_LEVEL
+    elif kind == "llama":
+        backend, spelling = _sentencepiece(metadata, tokens, types), Spelling.SENTENCEPIECE
     else:
         raise LoadError(f"GGUF: tokenizers of the kind {kind!r} are not supported")
-    _add_tokens(backend, tokens, types)
+    templates = _chat_templates(metadata)
+    _add_tokens(backend, tokens, types, templates)
     bos = _token_id(metadata, "bos", tokens)
     eos = _token_id(metadata, "eos", tokens)
     _add_template(backend, metadata, tokens, bos, eos)
     ends = {eos, _token_id(metadata, "eot", tokens), _token_id(metadata, "eom", tokens)}
+    ends.update(i for i, t in enumerate(tokens) if t in _ENDS and types[i] == _CONTROL)
     texts = {"bos_token": bos, "eos_token": eos}
     return Tokenizer(
         backend,
@@ -63,7 +76,8 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
         special_token_ids=[i for i, type_ in enumerate(types) if type_ in (_UNKNOWN, _CONTROL)],
         eos_token_ids=[end for end in ends if end is not None],
         special_texts={name: tokens[id_] for name, id_ in texts.items() if id_ is not None},
-        chat_templates=_chat_templates(metadata),
+        chat_templates=templates,
+        strips_leading_space=kind == "llama" and _adds_space(metadata),
     )
 
 
@@ -97,7 +111,8 @@ def _byte_level(metadata: Mapping[str, Any], tokens: Sequence[str]) -> tokenizer
     pre = str(metadata.get("tokenizer.ggml.pre", "gpt-2"))
     if pre not in _PRE_TOKENIZERS:
         raise LoadError(f"GGUF: the pre-tokenizer {pre!r} is not supported")
-    merges = [tuple(merge.split(" ")) for merge in _strings(metadata, "tokenizer.ggml.merges")]
+    pairs = (merge.partition(" ") for merge in _strings(metadata, "tokenizer.ggml.merges"))
+    merges = [(left, right) for left, _, right in pairs]
     vocabulary = {token: index for index, token in enumerate(tokens)}
     try:
         model = models.BPE(vocabulary, merges, ignore_merges=pre in _IGNORES_MERGES)
@@ -118,12 +133,50 @@ def _byte_level(metadata: Mapping[str, Any], tokens: Sequence[str]) -> tokenizer
     return backend
 
 
-def _add_tokens(backend: tokenizers.Tokenizer, tokens: Sequence[str], types: Sequence[int]) -> None:
-    added = [
-        tokenizers.AddedToken(token, special=type_ == _CONTROL, normalized=False)
-        for token, type_ in zip(tokens, types, strict=True)
-        if type_ in (_CONTROL, _USER_DEFINED) and token
-    ]
+def _sentencepiece(
+    metadata: Mapping[str, Any], tokens: Sequence[str], types: Sequence[int]
+) -> tokenizers.Tokenizer:
+    scores = metadata.get("tokenizer.ggml.scores")
+    if not isinstance(scores, list) or len(scores) != len(tokens):
+        raise LoadError("GGUF: tokenizer.ggml.scores is missing or too short")
+    pieces = {
+        token: float(score)
+        for token, type_, score in zip(tokens, types, scores, strict=True)
+        if type_ in (_NORMAL, _USER_DEFINED) and token
+    }
+    unknown = _token_id(metadata, "unknown", tokens)
+    backend = tokenizers.Tokenizer(
+        models.BPE(
+            {token: index for index, token in enumerate(tokens)},
+            merges_from_scores(pieces),
+            unk_token=None if unknown is None else tokens[unknown],
+            fuse_unk=True,
+            byte_fallback=True,
+        )
+    )
+    steps: list[Any] = [normalizers.Prepend("▁")] if _adds_space(metadata) else []
+    backend.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    return backend
+
+
+def _adds_space(metadata: Mapping[str, Any]) -> bool:
+    return bool(metadata.get("tokenizer.ggml.add_space_prefix", True))
+
+
+def _add_tokens(
+    backend: tokenizers.Tokenizer,
+    tokens: Sequence[str],
+    types: Sequence[int],
+    templates: Mapping[str, str],
+) -> None:
+    added = []
+    for token, type_ in zip(tokens, types, strict=True):
+        if token and type_ in (_CONTROL, _USER_DEFINED):
+            control = type_ == _CONTROL or is_control(token, templates.values())
+            added.append(tokenizers.AddedToken(token, special=control, normalized=False))
     backend.add_tokens(added)
 
 

@@ -52,12 +52,14 @@ def byte_table(
 ) -> Sequence[bytes]:
     """Bytes of every id up to the highest one; empty for ids that no token has.
 
-    ``added`` are the tokens matched in text as they stand, special ones included.
+    ``added`` are the tokens matched in text as they stand, special ones included; even so
+    sentencepiece's runs of spaces are spelled with "▁" there.
     """
     size = max([*vocabulary.values(), *added, -1]) + 1
     table = [b""] * size
     for token, index in vocabulary.items():
         table[index] = spelled_bytes(token, spelling)
     for index, text in added.items():
-        table[index] = text.encode("utf-8", "replace")
+        only_spaces = spelling is Spelling.SENTENCEPIECE and not text.strip("▁")
+        table[index] = (text.replace("▁", " ") if only_spaces else text).encode("utf-8", "replace")
     return table
