@@ -46,11 +46,11 @@ CODES: dict[type[EngineError], int] = {
 }
 
 # gRPC clients refuse response metadata beyond 8 KiB (the default of
-# grpc.max_metadata_size), and non-ASCII messages are sent percent-encoded, so an answer
-# that names every one of a thousand bad fields would arrive as a transport error.
-MAX_VIOLATIONS = 16
-MAX_DESCRIPTION_CHARS = 200
-MAX_MESSAGE_BYTES = 1024
+# grpc.max_metadata_size): an answer that names every one of a thousand bad fields would
+# arrive as a transport error. Messages travel percent-encoded, details in base64.
+MAX_MESSAGE_BYTES = 1536
+MAX_VIOLATIONS_BYTES = 3072
+MAX_DESCRIPTION_BYTES = 512
 
 _log = logging.getLogger("mlxforge.service.errors")
 
@@ -63,7 +63,7 @@ def code_of(error: EngineError) -> int:
 def status_of(error: EngineError, request_id: str = "") -> status_pb2.Status:
     """The status of an error, with its details. ``request_id`` goes into the ErrorInfo."""
     status = status_pb2.Status(
-        code=code_of(error), message=_cut_bytes(error.message, MAX_MESSAGE_BYTES)
+        code=code_of(error), message=_cut_encoded(error.message, MAX_MESSAGE_BYTES)
     )
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
     if request_id:
@@ -94,11 +94,14 @@ def engine_error(error: BaseException, request_id: str) -> EngineError:
 
 def _bad_request(error: InvalidRequest) -> error_details_pb2.BadRequest:
     details = error_details_pb2.BadRequest()
-    for violation in error.violations[:MAX_VIOLATIONS]:
+    for violation in error.violations:
         details.field_violations.add(
-            field=_cut(violation.field, MAX_DESCRIPTION_CHARS),
-            description=_cut(violation.description, MAX_DESCRIPTION_CHARS),
+            field=_cut(violation.field, MAX_DESCRIPTION_BYTES),
+            description=_cut(violation.description, MAX_DESCRIPTION_BYTES),
         )
+        if details.ByteSize() > MAX_VIOLATIONS_BYTES:
+            del details.field_violations[-1]
+            break
     return details
 
 
@@ -109,11 +112,13 @@ def _pack(status: status_pb2.Status, detail: Message) -> None:
 
 
 def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """The text in at most ``limit`` bytes of UTF-8."""
+    data = text.encode(errors="replace")
+    return text if len(data) <= limit else data[: limit - 3].decode(errors="ignore") + "…"
 
 
-def _cut_bytes(text: str, limit: int) -> str:
-    """The text, cut to ``limit`` bytes of percent-encoded UTF-8 as gRPC sends it."""
+def _cut_encoded(text: str, limit: int) -> str:
+    """The text in at most ``limit`` bytes of percent-encoded UTF-8, as gRPC sends it."""
     size = 0
     for i, char in enumerate(text):
         size += 1 if " " <= char <= "~" and char != "%" else 3 * len(char.encode(errors="replace"))

@@ -197,10 +197,11 @@ def _word(
 
 
 def all_errors() -> list[EngineError]:
-    """One error of each class of the tree."""
+    """One error of each class of ``engine.errors`` (others are classed by their base)."""
     return [
         InvalidRequest.of("prompt", "is bad") if cls is InvalidRequest else cls(f"{cls.__name__}!")
         for cls in _subclasses(EngineError)
+        if cls.__module__ == EngineError.__module__
     ]
 
 
