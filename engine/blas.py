@@ -30,6 +30,10 @@ _ADVICE = (
     "Run `pip install 'mlxforge[cpu]'`, or install the system's OpenBLAS "
     "(Debian, Ubuntu: `apt-get install libopenblas0-pthread`)."
 )
+_TOO_LATE = (
+    "mlx.core was imported before mlxforge could put a fast BLAS in front of it: matrix products "
+    "will be about 30 times slower. Call mlxforge.engine.blas.preload() first."
+)
 
 
 @cache
@@ -37,11 +41,15 @@ def preload() -> str | None:
     """Load a fast BLAS for MLX. Call it before the process first imports ``mlx.core``.
 
     Returns the path or name of the OpenBLAS in use; None where none is needed
-    (not Linux, CUDA build) or none was found. The latter is logged as a warning
-    that says what to do; nothing is raised, because MLX works without.
+    (not Linux, CUDA build), none was found or MLX is there already: symbols are
+    bound when a library is loaded. The last two are logged as warnings that say
+    what to do; nothing is raised, because MLX works without.
     Later calls do nothing and return the same.
     """
     if not sys.platform.startswith("linux") or _is_installed(*_CUDA_BACKENDS):
+        return None
+    if "mlx.core" in sys.modules:
+        logger.warning(_TOO_LATE)
         return None
     used = _load_packaged() or _load(_SYSTEM)
     if used is None:

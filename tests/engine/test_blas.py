@@ -45,9 +45,10 @@ def speed(argument: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def fresh() -> Iterator[None]:
-    """``preload`` as if it had not been called; what is loaded already stays loaded."""
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """``preload`` as if neither it nor MLX had been there; what is loaded stays loaded."""
     blas.preload.cache_clear()
+    monkeypatch.delitem(sys.modules, "mlx.core", raising=False)
     yield
     blas.preload.cache_clear()
 
@@ -83,6 +84,17 @@ def test_absence_is_said_with_advice(
     (record,) = caplog.records
     assert "pip install 'mlxforge[cpu]'" in record.message
     assert "apt-get install libopenblas0-pthread" in record.message
+
+
+@LINUX
+def test_coming_too_late_is_said(
+    fresh: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlx.core", sys)
+    with caplog.at_level(logging.WARNING):
+        assert blas.preload() is None
+    (record,) = caplog.records
+    assert "blas.preload() first" in record.message
 
 
 @LINUX

@@ -68,7 +68,9 @@ def test_wheel_holds_what_programs_need_and_no_more(names: set[str]) -> None:
     top = {name.partition("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == {"mlxforge"}
     unwanted = (".c", ".pyc", ".proto", ".md", ".pth")
-    assert not [name for name in names if name.endswith(unwanted) or "/tests/" in name]
+    assert not [
+        name for name in names if name.endswith(unwanted) or "/tests/" in name or "/." in name
+    ]
 
 
 def test_wheel_runs_without_the_checkout(site: Path, tmp_path: Path) -> None:
