@@ -5,7 +5,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from mlxforge.engine import blas
 LINUX = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="MLX's other backends bring a fast BLAS"
 )
+
+Preload = Callable[[], str | None]
 
 # Prints the best of five f32 products' speed, with or without the BLAS. One thread and
 # processor time, so that other programs on the same cores do not decide the test.
@@ -45,12 +47,10 @@ def speed(argument: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """``preload`` as if neither it nor MLX had been there; what is loaded stays loaded."""
-    blas.preload.cache_clear()
+def preload(monkeypatch: pytest.MonkeyPatch) -> Preload:
+    """The function without its memory, in a process that has not imported MLX."""
     monkeypatch.delitem(sys.modules, "mlx.core", raising=False)
-    yield
-    blas.preload.cache_clear()
+    return blas.preload.__wrapped__
 
 
 @LINUX
@@ -75,12 +75,11 @@ def test_products_are_right(dtype: str) -> None:
 
 @LINUX
 def test_absence_is_said_with_advice(
-    fresh: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    preload: Preload, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(blas, "_load", lambda library: None)
     with caplog.at_level(logging.WARNING):
-        assert blas.preload() is None
-        assert blas.preload() is None
+        assert preload() is None
     (record,) = caplog.records
     assert "pip install 'mlxforge[cpu]'" in record.message
     assert "apt-get install libopenblas0-pthread" in record.message
@@ -88,25 +87,27 @@ def test_absence_is_said_with_advice(
 
 @LINUX
 def test_coming_too_late_is_said(
-    fresh: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    preload: Preload, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "mlx.core", sys)
     with caplog.at_level(logging.WARNING):
-        assert blas.preload() is None
+        assert preload() is None
     (record,) = caplog.records
     assert "blas.preload() first" in record.message
 
 
 @LINUX
-def test_system_library_is_the_second_choice(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_library_is_the_second_choice(
+    preload: Preload, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(blas, "_find", lambda package, file: None)
     monkeypatch.setattr(blas, "_load", lambda library: library)
-    assert blas.preload() == "libopenblas.so.0"
+    assert preload() == "libopenblas.so.0"
 
 
 @pytest.mark.parametrize("other", ["macos", "cuda"])
 def test_other_backends_are_left_alone(
-    other: str, fresh: None, monkeypatch: pytest.MonkeyPatch
+    other: str, preload: Preload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[str] = []
     monkeypatch.setattr(blas, "_load", loaded.append)
@@ -114,5 +115,5 @@ def test_other_backends_are_left_alone(
         monkeypatch.setattr(sys, "platform", "darwin")
     else:
         monkeypatch.setattr(blas, "_is_installed", lambda *names: "mlx-cuda-13" in names)
-    assert blas.preload() is None
+    assert preload() is None
     assert not loaded
