@@ -57,12 +57,23 @@ def assemble(
     progress: ProgressCallback | None,
 ) -> Assembly:
     """Load, measure and warm up. Raises LoadError and Unsupported."""
-    on_gpu = mx.default_device().type == mx.DeviceType.gpu
-    if not on_gpu:
+    if mx.default_device().type == mx.DeviceType.cpu:
         # On CPU mx.compile calls the system's C++ compiler at run time, a second a function,
         # and there may be none.
         mx.disable_compile()
     loaded = load_model(resolved, progress=progress, dtype=config.dtype)
+    return build(loaded, model_id, config, device, deliver)
+
+
+def build(
+    loaded: LoadedModel,
+    model_id: str,
+    config: EngineConfig,
+    device: DeviceThread,
+    deliver: Callable[[list[Delivery]], None],
+) -> Assembly:
+    """All that serves a loaded model."""
+    on_gpu = mx.default_device().type == mx.DeviceType.gpu
     runner, layout = make_runner(loaded, config)
     largest = config.max_prefill_tokens or _PREFILL_TOKENS["gpu" if on_gpu else "cpu"]
     total = kv_bytes(config.memory_budget, loaded.weight_bytes, _working_bytes(loaded, largest))

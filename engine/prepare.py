@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any
 
 from .config import EngineConfig
@@ -42,9 +43,12 @@ class Preparer:
         self.max_tokens = min(self.max_model_len, config.max_tokens or self.max_model_len)
         self._check = check
         self._longest = longest
-        self._compiler = GrammarCompiler(
-            loaded.tokenizer, loaded.vocab_size, loaded.eos_token_ids
-        )
+
+    @cached_property
+    def _grammars(self) -> GrammarCompiler:
+        """Made at the first constraint: it takes a moment for large vocabularies."""
+        loaded = self.loaded
+        return GrammarCompiler(loaded.tokenizer, loaded.vocab_size, loaded.eos_token_ids)
 
     def fill(self, group: Group) -> None:
         """Give ``group`` its sequences. Raises InvalidRequest and the like."""
@@ -52,7 +56,7 @@ class Preparer:
         self._check_model_limits(request)
         prompt = self._prompt(request)
         max_tokens = self._max_tokens(request, len(prompt))
-        grammar = self._compiler.compile(request.constraint) if request.constraint else None
+        grammar = self._grammars.compile(request.constraint) if request.constraint else None
         seed = request.sampling_params.seed
         if seed is None:
             seed = secrets.randbits(64)
