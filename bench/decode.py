@@ -31,6 +31,7 @@ from bench import report, shapes  # noqa: E402
 from mlxforge.engine.assembly import Assembly, build  # noqa: E402
 from mlxforge.engine.config import EngineConfig  # noqa: E402
 from mlxforge.engine.device import DeviceThread  # noqa: E402
+from mlxforge.engine.errors import EngineError  # noqa: E402
 from mlxforge.engine.request import GenerationRequest, SamplingParams  # noqa: E402
 from mlxforge.engine.sequence import Group  # noqa: E402
 
@@ -56,6 +57,13 @@ def run_peer(model: Any, batch: list[list[int]], new: int, sampled: bool) -> flo
     elapsed = time.perf_counter() - started
     generator.close()
     return elapsed
+
+
+def refuse_errors(deliveries: list[Any]) -> None:
+    """A benchmark of failed requests would be fast."""
+    for _, item in deliveries:
+        if isinstance(item, EngineError):
+            raise item
 
 
 def run_ours(engine: Assembly, batch: list[list[int]], new: int, sampled: bool) -> float:
@@ -143,7 +151,7 @@ def measure(shape: str, args: argparse.Namespace) -> tuple[list[dict[str, Any]],
     step = {"shape": shape, "rows": step_rows}
     step["bare_ms"] = 1e3 * bare_step(model, step_rows, args.prompt, args.steps)
     config = EngineConfig(max_running_requests=max(args.batches), prefix_cache=args.prefix_cache)
-    engine = build(shapes.as_loaded(model, shape), shape, config, DeviceThread.shared(), lambda _: None)
+    engine = build(shapes.as_loaded(model, shape), shape, config, DeviceThread.shared(), refuse_errors)
     results = []
     for rows, sampled in cases:
         batch = prompts(rows, args.prompt, vocab)

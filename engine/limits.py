@@ -31,6 +31,8 @@ class Limits:
     max_template_depth: int = 16
     max_embed_inputs: int = 2048
     max_instruction_chars: int = 4096
+    max_stream_backlog: int = 65_536
+    """Tokens and logprob entries held for a reader that is behind: some 10 MB at the worst."""
 
 
 DEFAULT_LIMITS = Limits()

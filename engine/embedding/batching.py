@@ -26,7 +26,7 @@ class BatchPolicy:
     because starting the operations takes longer: up to there, padding is not avoided.
     ``min_step`` is the finest difference of widths; ``round_rows`` keeps the number of rows to
     powers of two and thrice those, for devices that prepare kernels for each shape.
-    ``depth`` is how many batches are on the device at once.
+    ``streams`` is how many batches run side by side; one more is always ready to follow.
     """
 
     max_tokens: int
@@ -34,7 +34,7 @@ class BatchPolicy:
     free_tokens: int
     min_step: int = 8
     round_rows: bool = True
-    depth: int = 2
+    streams: int = 1
     # Largest share of a batch's width that an input of another bucket may leave empty.
     max_padding: float = 0.25
 

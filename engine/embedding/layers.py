@@ -7,12 +7,14 @@ import math
 import mlx.core as mx
 import mlx.nn as nn
 
+from . import cpu
+
 
 class Module(nn.Module):
     """``nn.Module``, whose own ``__init__`` has no types."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
 
 
 def padding_mask(lengths: mx.array, width: int) -> mx.array:
@@ -23,7 +25,10 @@ def padding_mask(lengths: mx.array, width: int) -> mx.array:
 def attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None) -> mx.array:
     """Bidirectional attention of (B, H, L, D) heads, joined to (B, L, H * D)."""
     batch, heads, length, dim = q.shape
-    out = mx.fast.scaled_dot_product_attention(q, k, v, scale=dim**-0.5, mask=mask)
+    if q.dtype == mx.float32 and cpu.is_slow_cpu():
+        out = cpu.attention(q, k, v, mask)
+    else:
+        out = mx.fast.scaled_dot_product_attention(q, k, v, scale=dim**-0.5, mask=mask)
     return out.transpose(0, 2, 1, 3).reshape(batch, length, heads * dim)
 
 
@@ -36,6 +41,8 @@ def split_heads(qkv: mx.array, heads: int) -> tuple[mx.array, mx.array, mx.array
 
 def gelu(x: mx.array) -> mx.array:
     """The exact GELU, ``x * Phi(x)``; not ``nn.gelu``, which compiles C++ on Linux CPUs."""
+    if x.dtype == mx.float32 and cpu.is_slow_cpu():
+        return cpu.gelu(x)
     return x * (1 + mx.erf(x * math.sqrt(0.5))) * 0.5
 
 

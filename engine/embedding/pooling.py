@@ -92,7 +92,9 @@ def load_dense(stages: Sequence[DenseSettings], width: int) -> list[Dense]:
             raise LoadError(f"{stage.folder}: activation {stage.activation!r} is not supported")
         if not path.is_file():
             raise LoadError(f"{path} is missing (pytorch_model.bin is not read: it is a pickle)")
-        weights = dict(mx.load(str(path)))
+        weights = mx.load(str(path))
+        if not isinstance(weights, dict):
+            raise LoadError(f"{path} holds no named arrays")
         weight, bias = weights.get("linear.weight"), weights.get("linear.bias")
         if weight is None or weight.ndim != 2 or weight.shape[1] != width:
             raise LoadError(f"{path} does not fit vectors of {width} values")

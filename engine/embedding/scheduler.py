@@ -102,6 +102,7 @@ class EmbeddingScheduler:
         self._wake = wake
         self._queue: InputQueue[_Job] = InputQueue(self.policy, model.max_length)
         self._running: deque[_Running] = deque()
+        self._streams: deque[mx.Stream] = deque()
         self._tokenizers = ThreadPoolExecutor(_TOKENIZER_THREADS, "mlxforge-embed-tokenize")
         self._news: deque[_News] = deque()
         # Guards what follows; held for moments only.
@@ -152,7 +153,7 @@ class EmbeddingScheduler:
         batch = self._queue.take(token_budget)
         if batch is not None:
             self._start(batch)
-        finished = len(self._running) >= self.policy.depth or (batch is None and self._running)
+        finished = len(self._running) > self.policy.streams or (batch is None and self._running)
         if finished:
             self._read(self._running.popleft())
         self._unpark()
@@ -254,14 +255,26 @@ class EmbeddingScheduler:
 
     def _start(self, batch: Batch[_Job]) -> None:
         groups = [([i.ids for i in part.inputs], part.owner.settings) for part in batch.parts]
+        height = self.policy.height(batch.rows)
         try:
-            height = self.policy.height(batch.rows)
-            vectors = self.model.embed(groups, width=batch.width, height=height)
-            mx.async_eval(vectors)
+            with mx.stream(self._next_stream()):
+                vectors = self.model.embed(groups, width=batch.width, height=height)
+                mx.async_eval(vectors)
         except Exception as error:
             self._fail(batch, error)
         else:
             self._running.append(_Running(batch, vectors))
+
+    def _next_stream(self) -> mx.Stream:
+        """The default stream, or the next of the policy's when batches run side by side."""
+        if self.policy.streams == 1:
+            return mx.default_stream(mx.default_device())
+        if not self._streams:
+            self._streams.extend(
+                mx.new_stream(mx.default_device()) for _ in range(self.policy.streams)
+            )
+        self._streams.rotate(1)
+        return self._streams[0]
 
     def _read(self, running: _Running) -> None:
         """Wait for a batch and hand its vectors out."""
@@ -345,10 +358,16 @@ def _engine_error(error: Exception) -> EngineError:
     return InternalError(f"embedding failed: {text}")
 
 
-def policy_of_device() -> BatchPolicy:
-    """Sizes of batches that suit MLX's default device."""
+def policy_of_device(streams: int = 1) -> BatchPolicy:
+    """Sizes of batches that suit MLX's default device; ``streams`` is for the CPU."""
     if mx.default_device() == mx.Device(mx.cpu):
+        # Small enough for the caches (see cpu.py); every padding token costs.
         return BatchPolicy(
-            max_tokens=2048, max_rows=256, free_tokens=16, min_step=1, round_rows=False
+            max_tokens=512,
+            max_rows=256,
+            free_tokens=16,
+            min_step=1,
+            round_rows=False,
+            streams=streams,
         )
     return BatchPolicy(max_tokens=32_768, max_rows=1024, free_tokens=4096)

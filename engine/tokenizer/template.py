@@ -172,8 +172,8 @@ class _Worker:
         line = self._exchange(json.dumps(request).encode() + b"\n", deadline)
         try:
             answer = json.loads(line)
-        except ValueError as error:  # lone surrogates, made by cutting strings
-            raise _WorkerDied("its output is not valid text") from error
+        except ValueError as error:
+            raise _WorkerDied("its worker's answer is no JSON") from error
         if not isinstance(answer, dict):
             raise _WorkerDied("its worker's answer is no object")
         return answer

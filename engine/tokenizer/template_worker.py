@@ -59,6 +59,8 @@ class Renderer:
 
     def __init__(self, templates: dict[str, str], max_output: int) -> None:
         self.environment = make_environment()
+        self.environment.filters["tojson"] = self._tojson
+        self.mark = ""
         self.max_output = max_output
         self.templates = {}
         self.variables: set[str] = set()
@@ -87,33 +89,35 @@ class Renderer:
 
     def render(self, name: str, context: dict[str, Any], mark: str) -> str:
         """The text of a conversation."""
+        self.mark = mark
         pieces: list[str] = []
         size = 0
-        escaped = f"\\u{ord(mark):04x}"
-
-        def tojson(
-            value: Any,
-            ensure_ascii: bool = False,
-            indent: int | str | None = None,
-            separators: tuple[str, str] | None = None,
-            sort_keys: bool = False,
-        ) -> str:
-            text = json.dumps(
-                value,
-                ensure_ascii=ensure_ascii,
-                indent=indent,
-                separators=separators,
-                sort_keys=sort_keys,
-            )
-            return text.replace(escaped, mark) if ensure_ascii else text
-
-        self.environment.filters["tojson"] = tojson
         for piece in self.templates[name].generate(context):
             size += len(piece)
             if size > self.max_output:
                 raise TooLarge(f"its output is over {self.max_output:,} characters")
             pieces.append(piece)
         return "".join(pieces)
+
+    def _tojson(
+        self,
+        value: Any,
+        ensure_ascii: bool = False,
+        indent: int | str | None = None,
+        separators: tuple[str, str] | None = None,
+        sort_keys: bool = False,
+    ) -> str:
+        """Jinja's own ``tojson`` escapes HTML; chat templates expect this one."""
+        text = json.dumps(
+            value,
+            ensure_ascii=ensure_ascii,
+            indent=indent,
+            separators=separators,
+            sort_keys=sort_keys,
+        )
+        if ensure_ascii and self.mark:
+            text = text.replace(f"\\u{ord(self.mark):04x}", self.mark)
+        return text
 
     def first_refused(self, name: str, context: dict[str, Any], mark: str) -> int:
         """Index of the message without which, and all after it, the template does not refuse."""
@@ -156,7 +160,6 @@ def make_environment() -> Any:
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
     # Text generators that no chat template needs.
     del environment.globals["lipsum"]
-    environment.filters["tojson"] = json.dumps  # replaced for each render
     return environment
 
 
@@ -182,9 +185,12 @@ def main() -> None:
     source, sink = sys.stdin.buffer, sys.stdout.buffer
 
     def send(answer: dict[str, Any]) -> None:
-        # surrogatepass: a template can make lone surrogates; the parent refuses them.
-        text = json.dumps(answer, ensure_ascii=False)
-        sink.write(text.encode("utf-8", "surrogatepass") + b"\n")
+        line = json.dumps(answer, ensure_ascii=False)
+        try:
+            data = line.encode()
+        except UnicodeEncodeError:
+            data = json.dumps({"error": "its output holds half a character"}).encode()
+        sink.write(data + b"\n")
         sink.flush()
 
     setup = json.loads(source.readline())

@@ -41,7 +41,7 @@ class GenerationService:
     ) -> AsyncIterator[generation_pb2.StreamGenerateResponse]:
         """Stream the text as it comes."""
         entry, outputs = self._start(message, context)
-        outputs = coalesced(outputs)
+        outputs = coalesced(outputs, max_backlog=self.limits.max_stream_backlog)
         first = True
         async with closing(outputs):
             async for output in outputs:

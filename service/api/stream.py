@@ -10,12 +10,9 @@ from mlxforge.engine.output import RequestOutput, ToolCallDelta
 
 from .method import closing
 
-MAX_BACKLOG = 65_536
-"""Tokens and logprob entries held for one reader, some 10 MB at the worst."""
-
 
 async def coalesced(
-    outputs: AsyncIterator[RequestOutput], *, max_backlog: int = MAX_BACKLOG
+    outputs: AsyncIterator[RequestOutput], *, max_backlog: int
 ) -> AsyncIterator[RequestOutput]:
     """The same outputs, those of one choice merged that came between two reads.
 

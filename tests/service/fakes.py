@@ -72,6 +72,11 @@ class FakeEngine:
         self._capabilities = capabilities
         self._model_id = model_id
 
+    @classmethod
+    def embedder(cls, script: Script | None = None, model_id: str = "fake") -> FakeEngine:
+        """One that embeds and does not generate."""
+        return cls(model_id, frozenset({Capability.EMBED}), script)
+
     @property
     def info(self) -> ModelInfo:
         if not self.loaded:

@@ -4,6 +4,8 @@ mod call;
 mod client;
 #[cfg(feature = "grpc")]
 mod connect;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod error;
 mod request;
 mod stream;
@@ -15,6 +17,8 @@ pub use call::RetryPolicy;
 pub use client::Client;
 #[cfg(feature = "grpc")]
 pub use connect::ConnectOptions;
+#[cfg(feature = "embedded")]
+pub use embedded::EmbedOptions;
 pub use error::{Details, Error, FieldViolation};
 /// The version of `schemars` whose `JsonSchema` [`Client::generate_json`] takes.
 pub use schemars;

@@ -81,6 +81,13 @@ impl GenerateRequest {
         self
     }
 
+    /// Goes on after the model's end token, until `max_tokens` or a stop.
+    #[must_use]
+    pub fn with_ignore_eos(mut self) -> Self {
+        self.ignore_eos = true;
+        self
+    }
+
     /// Ends the text before this string. May be given more than once.
     #[must_use]
     pub fn with_stop(mut self, text: impl Into<String>) -> Self {
