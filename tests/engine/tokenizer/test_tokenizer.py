@@ -89,7 +89,19 @@ def test_bytes_of_all_tokens(tokenizer: Tokenizer) -> None:
     single = {tokenizer.token_bytes(i) for i in range(tokenizer.vocab_size)}
     missing = {byte for byte in range(256) if bytes([byte]) not in single}
     # SmolLM2 knows no token for these; all but six occur in no text.
-    assert missing == {0x04, 0x06, 0x13, 0x14, 0x16, 0x1D, 0xC0, 0xC1, 0xF1, 0xF2, *range(0xF5, 256)}
+    assert missing == {
+        0x04,
+        0x06,
+        0x13,
+        0x14,
+        0x16,
+        0x1D,
+        0xC0,
+        0xC1,
+        0xF1,
+        0xF2,
+        *range(0xF5, 256),
+    }
     assert b"" not in single
 
 
