@@ -1,0 +1,73 @@
+"""GELU and attention for MLX's CPU backend on Linux.
+
+There ``exp`` and ``erf`` go through libm one value at a time (10 and 22 ns each, measured on an
+AMD EPYC), while products and sums are vectorised (0.1 ns). So both are written here as a power
+of a small polynomial: 2 ns a value. Arrays are kept to some megabytes: beyond that glibc gives
+each one back to the system, and page faults cost more than the arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import mlx.core as mx
+
+# Abramowitz and Stegun 7.1.28: erfc(z) = (1 + a1 z + … + a6 z^6)^-16 within 3e-7, for z >= 0.
+# With z = x / sqrt(2), and the factor 2 of erfc / 2 inside the power.
+_ERFC = (0.0705230784, 0.0422820123, 0.0092705272, 0.0001520143, 0.0002765672, 0.0000430638)
+_TAIL = [2.0 ** (1 / 16) * a * 0.5 ** (i / 2) for i, a in enumerate((1.0, *_ERFC))]
+
+# Scores computed at once: 1 MiB.
+_CHUNK = 1 << 18
+
+
+def is_slow_cpu() -> bool:
+    """Whether the arrays made now are computed by the backend described above."""
+    return sys.platform.startswith("linux") and mx.default_device() == mx.Device(mx.cpu)
+
+
+def gelu(x: mx.array) -> mx.array:
+    """``x * Phi(x)`` to 1e-6, as ``max(x, 0) - |x| * (1 - Phi(|x|))``."""
+    size = mx.abs(x)
+    p = size * _TAIL[6] + _TAIL[5]
+    for coefficient in _TAIL[4::-1]:
+        p = p * size + coefficient
+    for _ in range(4):
+        p = mx.square(p)
+    return mx.maximum(x, 0) - size / p
+
+
+def attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None) -> mx.array:
+    """Bidirectional attention of (B, H, L, D) heads, f32; ``mask`` (B or 1, 1, 1 or L, L)."""
+    batch, heads, length, _ = q.shape
+    together = max(1, _CHUNK // (length * length))
+    if batch * heads <= together:
+        return _attend(q, k, v, mask)
+    rows, heads_each = max(1, together // heads), min(heads, together)
+    done = []
+    for row in range(0, batch, rows):
+        at = slice(row, row + rows)
+        seen = mask if mask is None or mask.shape[0] == 1 else mask[at]
+        parts = [
+            _attend(q[at, h : h + heads_each], k[at, h : h + heads_each],
+                    v[at, h : h + heads_each], seen)
+            for h in range(0, heads, heads_each)
+        ]  # fmt: skip
+        done.append(parts[0] if len(parts) == 1 else mx.concatenate(parts, axis=1))
+    return done[0] if len(done) == 1 else mx.concatenate(done)
+
+
+def _attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None) -> mx.array:
+    scores = (q * (q.shape[-1] ** -0.5 / 16)) @ k.swapaxes(-1, -2)
+    if mask is not None:
+        scores = mx.where(mask, scores, -math.inf)
+    # exp(-16 t) = (e^t)^-16, e^t by its Taylor series: within 1e-8 of exp for all t >= 0.
+    t = mx.max(scores, axis=-1, keepdims=True) - scores
+    p = t * (1 / 720) + 1 / 120
+    for coefficient in (1 / 24, 1 / 6, 1 / 2, 1.0, 1.0):
+        p = p * t + coefficient
+    for _ in range(4):
+        p = mx.square(p)
+    weights = mx.reciprocal(p)
+    return (weights @ v) / weights.sum(axis=-1, keepdims=True)
