@@ -10,6 +10,8 @@ from mlxforge.engine.output import RequestOutput, ToolCallDelta
 
 from .method import closing
 
+CHARS_PER_ENTRY = 16
+
 
 async def coalesced(
     outputs: AsyncIterator[RequestOutput], *, max_backlog: int
@@ -54,7 +56,7 @@ class _Backlog:
         try:
             async with closing(outputs):
                 async for output in outputs:
-                    self._size += len(output.token_ids) + sum(len(p.top) for p in output.logprobs)
+                    self._size += _size(output)
                     if self._size > self._limit:
                         raise ResourceExhausted(
                             "the reader of the stream is too far behind; read faster or ask for "
@@ -74,6 +76,12 @@ class _Backlog:
         if not self._ended:
             self.ready.clear()
         return merged(taken)
+
+
+def _size(output: RequestOutput) -> int:
+    """Its tokens and logprob entries; text that is long for its tokens counts as more."""
+    entries = len(output.token_ids) + sum(len(position.top) for position in output.logprobs)
+    return max(entries, len(output.text) // CHARS_PER_ENTRY)
 
 
 def merged(outputs: Sequence[RequestOutput]) -> Sequence[RequestOutput]:

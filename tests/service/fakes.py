@@ -40,12 +40,14 @@ DIMENSIONS = 4
 
 @dataclass
 class Script:
-    """What the fake does: seconds to load and between words, and what goes wrong when."""
+    """What the fake does: seconds to load and between words, where it waits, what goes wrong."""
 
     load_seconds: float = 0.0
     load_error: Exception | None = None
     word_seconds: float = 0.0
     embed_seconds: float = 0.0
+    hold_at_word: int = -1
+    released: asyncio.Event = field(default_factory=asyncio.Event)
     fail_at_word: int = -1
     fail_with: Exception = field(default_factory=lambda: RuntimeError("secret: disk is full"))
 
@@ -122,6 +124,8 @@ class FakeEngine:
         try:
             for i in range(request.max_tokens or 8):
                 await asyncio.sleep(self.script.word_seconds)
+                if i == self.script.hold_at_word:
+                    await self.script.released.wait()
                 self._check(request, i)
                 for choice in range(request.n):
                     yield _word(request, choice, i, words, arrival)
