@@ -34,7 +34,7 @@ TEXTS = (
     "numbers 0 12 3456 7.89e-10",
     "it's they'LL we've I'd",
     "Grüße aus Köln, ça va? Ελληνικά, русский, עברית, العربية",
-    "日本語のテキストと中文字符，한국어",
+    "日本語のテキストと中文字符、한국어",
     "emoji 😀👩‍👩‍👧‍👦🏳️‍🌈 and ZWJ\u200d",
     "combining e\u0301 and precomposed \u00e9",
     "math ∑∫√ and \U0001d518\U0001d52b\U0001d526",

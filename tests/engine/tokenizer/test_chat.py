@@ -20,7 +20,8 @@ TEMPLATE = (
     "{{ bos_token }}"
     "{% if tools %}<|im_start|>system\n{% for t in tools %}{{ t | tojson }}\n"
     "{{ t.function | tojson(ensure_ascii=true) }}\n{% endfor %}<|im_end|>\n{% endif %}"
-    "{% for m in messages %}<|im_start|>{{ m.role }}{% if m.name %} <{{ m.name }}>{% endif %}{{ '\\n' }}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}"
+    "{% if m.name %} <{{ m.name }}>{% endif %}{{ '\\n' }}"
     "{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}"
     "{{ m.content }}"
     "{% for c in m.tool_calls or [] %}<tool_call>{{ c.function.name }}"
@@ -176,7 +177,7 @@ def test_template_for_tools_is_taken_when_there_are_tools() -> None:
 
 def test_developer_stays_where_the_template_knows_it() -> None:
     tokenizer = make_tokenizer(
-        "{% for m in messages %}{% if m.role == 'developer' %}dev:{{ m.content }}{% endif %}{% endfor %}"
+        "{% if messages[0].role == 'developer' %}dev:{{ messages[0].content }}{% endif %}"
     )
     assert tokenizer.decode(tokenizer.render_chat(Chat((Message("developer", "x"),)))) == "dev:x"
     tokenizer.close()
@@ -204,6 +205,7 @@ def test_cve_2026_115918_reserved_arguments_are_refused(
     assert caught.value.violations[0].field == field
 
 
+DEEP = '{"a":' * 5000 + "1" + "}" * 5000
 ALTERNATING = (
     "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
     "{{ raise_exception('Conversation roles must alternate user/assistant') }}{% endif %}"
@@ -238,7 +240,7 @@ def test_refused_role_is_named(bad: int) -> None:
          "chat.messages[0].tool_calls[0].arguments"),
         ("{{ tools }}", Chat((Message("user", "x"),), (Tool("f", "", "nope"),)),
          "chat.tools[0].parameters"),
-        ("x", Chat((Message("assistant", "x", tool_calls=(ToolCall("i", "f", '{"a":' * 5000 + "1" + "}" * 5000),)),)),
+        ("x", Chat((Message("assistant", "x", tool_calls=(ToolCall("i", "f", DEEP),)),)),
          "chat.messages[0].tool_calls[0].arguments"),
         ("gone", Chat((Message("assistant", "x"),), add_generation_prompt=False),
          "chat.add_generation_prompt"),

@@ -18,10 +18,9 @@ TOKENS = ControlTokens([ControlToken(i, text) for i, text in enumerate(TEXTS)], 
 
 FRAGMENTS = sorted({t[i:j] for t in TEXTS for i in range(len(t)) for j in range(i + 1, len(t) + 1)})
 STRINGS = st.lists(st.sampled_from([*FRAGMENTS, "x", " ", "é"]), max_size=4).map("".join)
-PARTS = st.lists(
-    st.one_of(st.tuples(st.just(True), st.sampled_from(LITERALS)), st.tuples(st.just(False), STRINGS)),
-    max_size=8,
-)  # fmt: skip
+LITERAL_PARTS = st.tuples(st.just(True), st.sampled_from(LITERALS))
+STRING_PARTS = st.tuples(st.just(False), STRINGS)
+PARTS = st.lists(st.one_of(LITERAL_PARTS, STRING_PARTS), max_size=8)
 
 
 def literal_runs(parts: list[tuple[bool, str]]) -> list[str]:
