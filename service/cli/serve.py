@@ -123,7 +123,7 @@ def serve(
 async def _serve(settings: Settings, as_json: bool) -> None:
     bars = LoadProgress(quiet=as_json)
     registry = open_registry(settings, bars.of)
-    await run_server(settings, registry, _Lines() if as_json else _Terminal(bars))
+    await run_server(settings, registry, Lines() if as_json else _Terminal(bars))
 
 
 def _set_up_logging(settings: Settings) -> None:
@@ -131,16 +131,19 @@ def _set_up_logging(settings: Settings) -> None:
     logging.getLogger("mlxforge").setLevel(settings.log_level.upper())
 
 
-class _Lines(Reporter):
+class Lines(Reporter):
     """For programs: one JSON object a line on stdout."""
 
     def listening(self, addresses: list[str]) -> None:
+        """See ``Reporter``."""
         self._print("listening", addresses=addresses)
 
     def loaded(self, entry: ModelEntry) -> None:
+        """See ``Reporter``."""
         self._print("loaded", model=entry.id, state=entry.state.value, error=entry.error)
 
     def ready(self, registry: Registry, addresses: list[str]) -> None:
+        """See ``Reporter``."""
         models = [entry.id for entry in registry if entry.serving]
         self._print("ready", addresses=addresses, models=models)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -63,6 +64,13 @@ async def serving(
 
 
 Start = Callable[..., Awaitable[Client]]
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait for something that must come true soon."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - nothing tells when
+            await asyncio.sleep(0.005)
 
 
 def status_of_rpc(error: grpc.aio.AioRpcError) -> status_pb2.Status:

@@ -6,7 +6,6 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Callable
 
 import grpc
 import pytest
@@ -18,18 +17,11 @@ from mlxforge.service.registry import Registry
 from mlxforge.v1 import embedding_pb2, generation_pb2, model_pb2, tokenizer_pb2
 
 from .fakes import FakeEngine, Script
-from .serving import Client, Start, details_of, status_of_rpc
+from .serving import Client, Start, details_of, status_of_rpc, until
 
 Request = generation_pb2.GenerateRequest
 LONG = Request(prompt="one two three", max_tokens=4000)
 SLOW = Script(word_seconds=0.01)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait for something that must come true soon."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - nothing tells when
-            await asyncio.sleep(0.005)
 
 
 async def refused(call: grpc.aio.Call) -> grpc.aio.AioRpcError:

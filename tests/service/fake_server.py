@@ -1,0 +1,38 @@
+"""A server process with a scripted engine: ``python fake_server.py '{"word_seconds": 0.1}'``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fakes import FakeEngine, Script
+
+from mlxforge.engine.errors import LoadError
+from mlxforge.service.cli.serve import Lines
+from mlxforge.service.config import Settings
+from mlxforge.service.registry import Registry
+from mlxforge.service.server.run import run
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO)
+    script = Script(**json.loads(sys.argv[1]))
+    if isinstance(script.load_error, str):
+        script.load_error = LoadError(script.load_error)
+    registry = Registry()
+    registry.add("fake", FakeEngine(script=script))
+    try:
+        asyncio.run(run(Settings(address=("127.0.0.1:0",)), registry, Lines()))
+    except LoadError as error:
+        print(error, file=sys.stderr)
+        return 4
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
