@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import mlx.core as mx
+
+from ..kv.budget import device_bytes
 from .inputs import EncodedInput
 
 
@@ -37,6 +40,16 @@ class BatchPolicy:
     streams: int = 1
     # Largest share of a batch's width that an input of another bucket may leave empty.
     max_padding: float = 0.25
+
+    @classmethod
+    def of_device(cls, streams: int = 1) -> BatchPolicy:
+        """What suits MLX's default device; ``streams`` is for CPUs."""
+        if mx.default_device().type == mx.DeviceType.cpu:
+            # Small enough for the caches (see cpu.py); every padding token costs.
+            return cls(512, 256, free_tokens=16, min_step=1, round_rows=False, streams=streams)
+        # Scores of 8,192 tokens take up to 200 MB in f32 (12 heads, 512 tokens each).
+        large = device_bytes() >= 48 << 30
+        return cls(32_768 if large else 8192, 1024, free_tokens=4096 if large else 512)
 
     def width(self, length: int) -> int:
         """``length`` rounded up: to ``min_step``, and to an eighth of its power of two."""

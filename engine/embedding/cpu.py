@@ -8,10 +8,13 @@ each one back to the system, and page faults cost more than the arithmetic.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import sys
 
 import mlx.core as mx
+
+from .. import blas
 
 # Abramowitz and Stegun 7.1.28: erfc(z) = (1 + a1 z + … + a6 z^6)^-16 within 3e-7, for z >= 0.
 # With z = x / sqrt(2), and the factor 2 of erfc / 2 inside the power.
@@ -27,6 +30,22 @@ def is_slow_cpu() -> bool:
     return sys.platform.startswith("linux") and mx.default_device() == mx.Device(mx.cpu)
 
 
+def use_one_blas_thread() -> bool:
+    """Have OpenBLAS compute each product on one thread, for batches that run side by side.
+
+    For the whole process: only where nothing else computes. False when there is no OpenBLAS.
+    """
+    name = blas.preload()
+    if name is None:
+        return False
+    library = ctypes.CDLL(name)
+    for symbol in ("openblas_set_num_threads", "scipy_openblas_set_num_threads"):
+        if hasattr(library, symbol):
+            getattr(library, symbol)(1)
+            return True
+    return False
+
+
 def gelu(x: mx.array) -> mx.array:
     """``x * Phi(x)`` to 1e-6, as ``max(x, 0) - |x| * (1 - Phi(|x|))``."""
     size = mx.abs(x)
@@ -35,7 +54,8 @@ def gelu(x: mx.array) -> mx.array:
         p = p * size + coefficient
     for _ in range(4):
         p = mx.square(p)
-    return mx.maximum(x, 0) - size / p
+    out: mx.array = mx.maximum(x, 0) - size / p
+    return out
 
 
 def attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None) -> mx.array:

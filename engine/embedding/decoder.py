@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import mlx.core as mx
@@ -14,23 +14,29 @@ _BACKBONES = ("model", "transformer", "backbone", "language_model")
 
 
 class DecoderBackbone:
-    """Calls a model of mlx-lm without its output projection.
+    """Calls a language model without its output projection.
 
     Attention is causal and padding is on the right, so no valid position ever sees padding:
     neither a mask nor lengths are needed (also for state-space layers).
     """
 
-    def __init__(self, model: Any, config: Mapping[str, Any], max_length: int) -> None:
-        self.backbone = find_backbone(model)
+    def __init__(
+        self,
+        forward: Callable[[mx.array], mx.array],
+        config: Mapping[str, Any],
+        *,
+        max_length: int,
+        vocab_size: int,
+    ) -> None:
+        self.forward = forward
         text = config.get("text_config") or config
-        self.dimensions = int(text.get("hidden_size") or text["n_embd"])
-        self.vocab_size = int(text["vocab_size"])
+        self.dimensions = int(text.get("hidden_size") or text.get("d_model") or text["n_embd"])
+        self.vocab_size = vocab_size
         self.max_length = max_length
 
     def __call__(self, tokens: mx.array, lengths: mx.array | None = None) -> mx.array:
         """Vectors (B, L, D) of right-padded tokens (B, L)."""
-        hidden: mx.array = self.backbone(tokens)
-        return hidden
+        return self.forward(tokens)
 
 
 def find_backbone(model: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import mlx.core as mx
 import numpy as np
@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from ..errors import FieldViolation, InvalidRequest, LoadError
 from ..request import EmbeddingRequest, Pooling
 from .bert import build_bert
-from .decoder import DecoderBackbone
+from .decoder import DecoderBackbone, find_backbone
 from .inputs import InputEncoder
 from .modernbert import build_modernbert
 from .pooling import Dense, finish, load_dense, pool, pooling_spans
 from .settings import EmbeddingSettings, read_object, read_settings
+
+if TYPE_CHECKING:
+    from ..loader import LoadedModel
 
 
 class Backbone(Protocol):
@@ -177,6 +180,30 @@ def dequantized(
     return whole
 
 
+def embedding_model(
+    loaded: LoadedModel, forward: Callable[[mx.array], mx.array] | None = None
+) -> EmbeddingModel:
+    """A loaded model as an embedder. Raises ``LoadError`` and ``Unsupported``.
+
+    ``forward`` gives a decoder's token vectors (B, L, D), after its final norm, of tokens
+    (B, L); None takes the backbone of its mlx-lm class.
+    """
+    folder = loaded.path if loaded.path.is_dir() else None
+    # The library's own object: it tokenizes many texts at once, in parallel.
+    tokenizer = loaded.tokenizer._backend
+    if folder is not None and loaded.architecture in ENCODERS:
+        return encoder_model(loaded.model, tokenizer, folder)
+    return decoder_model(
+        forward or find_backbone(loaded.model),
+        loaded.config,
+        tokenizer,
+        folder,
+        max_length=loaded.max_model_len,
+        vocab_size=loaded.vocab_size,
+        end_token=_end_token(loaded, folder),
+    )
+
+
 def encoder_model(
     backbone: Backbone, tokenizer: tokenizers.Tokenizer, folder: Path
 ) -> EmbeddingModel:
@@ -188,24 +215,37 @@ def encoder_model(
 
 
 def decoder_model(
-    model: Any,
+    forward: Callable[[mx.array], mx.array],
     config: Mapping[str, Any],
     tokenizer: tokenizers.Tokenizer,
     folder: Path | None,
     *,
     max_length: int,
+    vocab_size: int,
     end_token: int | None,
 ) -> EmbeddingModel:
-    """A language model of mlx-lm as an embedder. Raises ``LoadError`` and ``Unsupported``.
+    """A language model as an embedder; ``forward`` as in ``embedding_model``.
 
-    ``end_token`` is put after texts unless the tokenizer's own template already ends them.
+    ``end_token`` is put after texts unless the folder is an embedding model's, whose tokenizer
+    is complete, or the tokenizer's own template ends texts. Raises ``LoadError``.
     """
-    backbone = DecoderBackbone(model, config, max_length)
+    backbone = DecoderBackbone(forward, config, max_length=max_length, vocab_size=vocab_size)
     settings = read_settings(folder, decoder=True)
     dense = load_dense(settings.dense, backbone.dimensions)
     if settings.declared or ends_texts(tokenizer):
         end_token = None
     return EmbeddingModel(backbone, tokenizer, settings, dense=dense, end_token=end_token)
+
+
+def _end_token(loaded: LoadedModel, folder: Path | None) -> int | None:
+    """What ends a text: Qwen's models end texts in the padding token, others in their eos."""
+    names = read_object(folder / "tokenizer_config.json") if folder else {}
+    qwen = loaded.architecture.startswith("qwen")
+    name = names.get("pad_token" if qwen else "eos_token")
+    if isinstance(name, dict):  # an added token, written out
+        name = name.get("content")
+    found = loaded.tokenizer._backend.token_to_id(name) if name else None
+    return min(loaded.eos_token_ids, default=None) if found is None else found
 
 
 def ends_texts(tokenizer: tokenizers.Tokenizer) -> bool:

@@ -28,9 +28,10 @@ from ..errors import (
     ResourceExhausted,
     Unavailable,
 )
+from ..limits import DEFAULT_LIMITS, Limits
 from ..output import EmbeddingOutput
 from ..request import EmbeddingRequest
-from ..validation import DEFAULT_LIMITS, Limits, check_embedding
+from ..validation import check_embedding
 from .batching import Batch, BatchPart, BatchPolicy, InputQueue
 from .inputs import EncodedInput
 from .model import EmbeddingModel, RowSettings
@@ -96,7 +97,7 @@ class EmbeddingScheduler:
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.model = model
-        self.policy = policy or policy_of_device()
+        self.policy = policy or BatchPolicy.of_device()
         self._queue_limits = queue_limits
         self._request_limits = request_limits
         self._wake = wake
@@ -148,6 +149,14 @@ class EmbeddingScheduler:
         ``token_budget`` bounds the batch (padding counts), for engines that also decode: an
         input longer than the budget still runs, alone.
         """
+        try:
+            return self._step(token_budget)
+        except Exception as error:  # a fault of ours: the requests end, the thread lives on
+            log.exception("an embedding step failed")
+            self._end_all(InternalError(f"embedding failed: {error}"))
+            return True
+
+    def _step(self, token_budget: int | None) -> bool:
         self._take_news()
         self._expire()
         batch = self._queue.take(token_budget)
@@ -163,11 +172,21 @@ class EmbeddingScheduler:
         """End every request with ``error`` (``Cancelled``) and refuse new ones."""
         with self._lock:
             self._closed = True
-            jobs = list(self._jobs.values())
-        for job in jobs:
-            self._end(job, error or Cancelled("the model was unloaded"))
-        self._running.clear()
+        self._end_all(error or Cancelled("the model was unloaded"))
         self._tokenizers.shutdown(wait=False, cancel_futures=True)
+
+    def warm_up(self) -> None:
+        """Run batches of the usual shapes, so that no request waits for kernels to compile."""
+        settings = RowSettings(self.model.settings.pooling, self.model.dimensions, True)
+        width = min(16, self.model.max_length)
+        while True:
+            full = max(1, min(self.policy.max_tokens // width, self.policy.max_rows))
+            for height in {1, full} if self.policy.round_rows else {1}:
+                ids = np.ones(width - (width > 1), np.int32)  # one short: with a mask
+                mx.eval(self.model.embed([([ids], settings)], width=width, height=height))
+            if width >= min(512, self.model.max_length) or not self.policy.round_rows:
+                break
+            width = min(2 * width, self.model.max_length)
 
     # Any thread.
 
@@ -327,6 +346,14 @@ class EmbeddingScheduler:
             else:
                 job.future.set_exception(result)
 
+    def _end_all(self, error: EngineError) -> None:
+        with self._lock:
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            self._end(job, error)
+        self._running.clear()
+        self._queue = InputQueue(self.policy, self.model.max_length)
+
     def _unpark(self) -> None:
         """Let one parked job go on; while tokens are few it keeps itself going."""
         with self._lock:
@@ -356,18 +383,3 @@ def _engine_error(error: Exception) -> EngineError:
     if isinstance(error, MemoryError) or "alloc" in text or "memory" in text.lower():
         return ResourceExhausted(f"not enough memory to embed: {text}", reason="OUT_OF_MEMORY")
     return InternalError(f"embedding failed: {text}")
-
-
-def policy_of_device(streams: int = 1) -> BatchPolicy:
-    """Sizes of batches that suit MLX's default device; ``streams`` is for the CPU."""
-    if mx.default_device() == mx.Device(mx.cpu):
-        # Small enough for the caches (see cpu.py); every padding token costs.
-        return BatchPolicy(
-            max_tokens=512,
-            max_rows=256,
-            free_tokens=16,
-            min_step=1,
-            round_rows=False,
-            streams=streams,
-        )
-    return BatchPolicy(max_tokens=32_768, max_rows=1024, free_tokens=4096)
