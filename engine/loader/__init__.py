@@ -3,7 +3,8 @@
 from .catalog import DEFAULT_MODELS, PACKAGED_MODELS
 from .encoders import register_encoder
 from .load import load_model, resolve
-from .model import LoadedModel, Progress, ProgressCallback
+from .model import LoadedModel
+from .progress import Progress, ProgressCallback
 
 __all__ = [
     "DEFAULT_MODELS",

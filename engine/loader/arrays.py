@@ -10,7 +10,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from ..errors import LoadError
-from .model import Progress, ProgressCallback
+from .progress import Reporter
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
 # Weights are read and converted in pieces of about this size, so that little is held
@@ -52,14 +52,13 @@ def weight_bytes(model: nn.Module) -> int:
     return sum(array.nbytes for _, array in parameters(model))
 
 
-def materialize(model: nn.Module, progress: ProgressCallback | None) -> int:
+def materialize(model: nn.Module, report: Reporter) -> int:
     """Read and convert the weights, piece by piece; returns their bytes."""
     total, done = weight_bytes(model), 0
     for piece in _pieces([array for _, array in parameters(model)]):
         mx.eval(piece)
         done += sum(array.nbytes for array in piece)
-        if progress is not None:
-            progress(Progress("weights", done, total))
+        report("weights", done, total)
     return total
 
 

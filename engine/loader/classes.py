@@ -49,11 +49,11 @@ def mlx_lm_utils() -> Any:
 
 
 def build_model(config: dict[str, Any]) -> nn.Module:
-    """A model with random weights for a configuration. Raises ``LoadError``."""
+    """A model with random weights for a configuration.
+
+    Raises ``LoadError`` for an unknown type, and anything for settings that make no sense.
+    """
     model_class, args_class = model_classes(config)
-    try:
-        model: nn.Module = model_class(args_class.from_dict(config))
-    except (TypeError, ValueError, KeyError) as error:
-        raise LoadError(f"the model's configuration is not usable: {error}") from error
+    model: nn.Module = model_class(args_class.from_dict(config))
     model.eval()
     return model

@@ -8,7 +8,6 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from ..errors import EngineError, LoadError
 from ..tokenizer import Tokenizer
 from ..tokenizer.huggingface import tokenizer_from_folder
 from .arrays import dense_dtype, dtype_of, logits_width, materialize
@@ -16,31 +15,25 @@ from .classes import mlx_lm_utils, remapped_classes
 from .encoders import EncoderBuilder, encoder_builder
 from .folder import check_folder, read_config, read_json
 from .limits import eos_ids, max_model_len
-from .model import LoadedModel, ProgressCallback
+from .model import LoadedModel
+from .progress import Reporter
 
 
-def load_folder(
-    folder: Path, dtype: mx.Dtype | None, progress: ProgressCallback | None
-) -> LoadedModel:
+def load_folder(folder: Path, dtype: mx.Dtype | None, report: Reporter) -> LoadedModel:
     """Load a folder, full precision or quantized. Raises ``LoadError``."""
     check_folder(folder)
     config = read_config(folder)
     builder = encoder_builder(config["model_type"])
     generation = read_json(folder / "generation_config.json", optional=True)
     tokenizer = tokenizer_from_folder(folder, eos_token_ids=eos_ids(config, generation))
-    try:
+    with report.load_errors(folder.name):
         if builder is not None:
             model = _build_encoder(builder, folder, config, dtype)
             vocab_size, length = model.vocab_size, model.max_length
         else:
             model, config = _build_decoder(folder, config, dtype)
             vocab_size, length = logits_width(model, config), max_model_len(config)
-        size = materialize(model, progress)
-    except EngineError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError) as error:
-        # mlx-lm and MLX say so when weights, shapes and settings do not fit each other.
-        raise LoadError(f"{folder.name} cannot be loaded: {error}") from error
+        size = materialize(model, report)
     return _loaded(folder, model, tokenizer, config, generation, size, vocab_size, length)
 
 

@@ -15,20 +15,19 @@ from .classes import build_model
 from .gguf_config import ROPE_FACTORS, architecture_of, config_from_gguf
 from .gguf_header import GgufHeader, read_gguf_header
 from .gguf_weights import GROUP_SIZE, read_tensors
-from .model import LoadedModel, ProgressCallback
+from .model import LoadedModel
+from .progress import Reporter
 
 
-def load_gguf(path: Path, dtype: mx.Dtype | None, progress: ProgressCallback | None) -> LoadedModel:
+def load_gguf(path: Path, dtype: mx.Dtype | None, report: Reporter) -> LoadedModel:
     """Load a ``.gguf`` file. Raises ``LoadError``."""
     header = read_gguf_header(path)
     config = config_from_gguf(header)
     tokenizer = tokenizer_from_gguf(header.metadata)
-    try:
+    with report.load_errors(path.name):
         model = build_model(config)
-        _load_weights(model, config, path, header, dtype, progress)
+        _load_weights(model, config, path, header, dtype, report)
         width = logits_width(model, config)
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        raise LoadError(f"{path.name} cannot be loaded: {error}") from error
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
@@ -50,13 +49,13 @@ def _load_weights(
     path: Path,
     header: GgufHeader,
     dtype: mx.Dtype | None,
-    progress: ProgressCallback | None,
+    report: Reporter,
 ) -> None:
     dense = dense_dtype(dtype)
     kind = architecture_of(header)
     weights: dict[str, mx.array] = {}
     tensors = read_tensors(
-        path, header, dense or _stored_dtype(header), packed=dense is None, progress=progress
+        path, header, dense or _stored_dtype(header), packed=dense is None, report=report
     )
     for tensor, arrays in tensors:
         if tensor.name == ROPE_FACTORS:

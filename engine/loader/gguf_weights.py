@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .gguf_config import ROPE_FACTORS
 from .gguf_header import GgufHeader, GgufTensor
-from .model import Progress, ProgressCallback
+from .progress import Reporter
 
 GROUP_SIZE = 32
 """Values that share a scale, in MLX as in ggml's Q4_0, Q4_1 and Q8_0."""
@@ -28,7 +28,7 @@ def read_tensors(
     dtype: mx.Dtype,
     *,
     packed: bool,
-    progress: ProgressCallback | None = None,
+    report: Reporter,
 ) -> Iterator[tuple[GgufTensor, dict[str, mx.array]]]:
     """Each tensor's arrays by suffix: ``weight``, and when packed ``scales`` and ``biases``.
 
@@ -50,8 +50,7 @@ def read_tensors(
         mx.eval(arrays)
         yield tensor, arrays
         done += tensor.size
-        if progress is not None:
-            progress(Progress("weights", done, total))
+        report("weights", done, total)
 
 
 def _dense(tensor: GgufTensor, raw: NDArray[np.uint8]) -> NDArray[np.float32]:

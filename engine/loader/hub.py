@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..errors import LoadError
-from .model import Progress, ProgressCallback
+from .progress import ProgressCallback, Reporter
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 """``owner/name``, optionally with ``@revision`` (a branch, tag or commit)."""
@@ -30,44 +30,42 @@ def download(source: str, progress: ProgressCallback | None, *, offline: bool = 
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.constants import is_offline_mode
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     name, _, revision = source.partition("@")
     endpoint = os.environ.get("HF_ENDPOINT")
     offline = offline or is_offline_mode()
-    meter = _Meter(progress)
+    report = Reporter(progress)
+    meter = _Meter(report)
     try:
-        if progress is not None and not offline:
-            api = HfApi(endpoint=endpoint)
-            meter.total = _total_size(
-                api.list_repo_tree(name, revision=revision or None, recursive=True)
+        with report.load_errors(f"model {name!r}{' (offline, from the cache)' * offline}"):
+            if progress is not None and not offline:
+                api = HfApi(endpoint=endpoint)
+                tree = api.list_repo_tree(name, revision=revision or None, recursive=True)
+                meter.total = _total_size(tree)
+            folder = snapshot_download(
+                name,
+                revision=revision or None,
+                endpoint=endpoint,
+                allow_patterns=list(FILES),
+                ignore_patterns=list(LEFT_OUT),
+                local_files_only=offline,
+                tqdm_class=meter.bar_class(),
             )
-        folder = snapshot_download(
-            name,
-            revision=revision or None,
-            endpoint=endpoint,
-            allow_patterns=list(FILES),
-            ignore_patterns=list(LEFT_OUT),
-            local_files_only=offline,
-            tqdm_class=meter.bar_class(),
-        )
-    except GatedRepoError as error:
-        raise LoadError(
-            f"model {name!r} is gated: accept its terms on the hub and set HF_TOKEN"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise LoadError(
-            f"model {name!r}: the hub has none of that name, or it is private"
-        ) from error
-    except Exception as error:
-        if error is meter.raised:
-            raise
-        state = (
-            "is not complete in the cache, and this is offline" if offline else "cannot be fetched"
-        )
-        raise LoadError(f"model {name!r} {state}: {error}") from error
+    except LoadError as error:
+        raise _explained(name, error) from error.__cause__
     meter.finish()
     return Path(folder)
+
+
+def _explained(name: str, error: LoadError) -> LoadError:
+    """The error, with advice where the hub's answer calls for some."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    if isinstance(error.__cause__, GatedRepoError):
+        return LoadError(f"model {name!r} is gated: accept its terms on the hub and set HF_TOKEN")
+    if isinstance(error.__cause__, RepositoryNotFoundError):
+        return LoadError(f"model {name!r}: the hub has none of that name, or it is private")
+    return error
 
 
 def _total_size(entries: Any) -> int:
@@ -83,33 +81,22 @@ def _total_size(entries: Any) -> int:
 class _Meter:
     """Adds up the bytes of all files and tells the callback, from the download's threads."""
 
-    def __init__(self, callback: ProgressCallback | None) -> None:
-        self._callback = callback
+    def __init__(self, report: Reporter) -> None:
+        self._report = report
         self._lock = threading.Lock()
         self.done = 0
         self.total = 0
-        self.raised: BaseException | None = None
 
     def add(self, count: int) -> None:
         """Count bytes that came, or were there from an interrupted download."""
         with self._lock:
             self.done = max(0, self.done + count)
-            self._report(min(self.done, self.total))
+            self._report("download", min(self.done, self.total), self.total)
 
     def finish(self) -> None:
         """All is there, whether it was fetched now or before."""
         if self.total:
-            with self._lock:
-                self._report(self.total)
-
-    def _report(self, done: int) -> None:
-        if self._callback is None:
-            return
-        try:
-            self._callback(Progress("download", done, self.total))
-        except BaseException as error:
-            self.raised = error
-            raise
+            self._report("download", self.total, self.total)
 
     def bar_class(self) -> Any:
         """The class that ``snapshot_download`` makes its progress bars of."""

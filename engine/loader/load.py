@@ -8,7 +8,8 @@ from .. import blas
 from ..errors import LoadError
 from .catalog import PACKAGED_MODELS, locate
 from .hub import HUB_ID, download
-from .model import LoadedModel, ProgressCallback
+from .model import LoadedModel
+from .progress import ProgressCallback, Reporter
 
 
 def resolve(
@@ -55,7 +56,7 @@ def load_model(
 
     wanted = dtype_named(dtype)
     if path.is_dir():
-        return load_folder(path, wanted, progress)
+        return load_folder(path, wanted, Reporter(progress))
     if path.suffix == ".gguf":
-        return load_gguf(path, wanted, progress)
+        return load_gguf(path, wanted, Reporter(progress))
     raise LoadError(f"{path.name} is neither a model's folder nor a .gguf file")

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..tokenizer import Tokenizer
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a load is. ``phase``: ``download`` (bytes of all files) or ``weights`` (bytes)."""
-
-    phase: str
-    done: int
-    total: int
-
-
-ProgressCallback = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)

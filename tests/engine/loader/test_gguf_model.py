@@ -16,6 +16,7 @@ from mlxforge.engine.errors import LoadError
 from mlxforge.engine.loader import Progress, load_model
 from mlxforge.engine.loader.gguf_header import read_gguf_header
 from mlxforge.engine.loader.gguf_weights import read_tensors
+from mlxforge.engine.loader.progress import Reporter
 
 from .gguf_files import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS, vocabulary, weights, write_gguf
 
@@ -108,7 +109,9 @@ def test_packed_weights_are_the_same_values(tmp_path: Path, kind: Kind) -> None:
     stored = write_gguf(path, kind=kind)
     header = read_gguf_header(path)
     native: Any = mx.load(str(path))
-    for tensor, arrays in read_tensors(path, header, mx.float16, packed=True):
+    for tensor, arrays in read_tensors(
+        path, header, mx.float16, packed=True, report=Reporter(None)
+    ):
         if "scales" not in arrays:
             continue
         stem = tensor.name.removesuffix(".weight")
