@@ -30,7 +30,7 @@ from .output import RequestOutput
 from .pace import Pace
 from .reader import RawLogprobs, read_token
 from .sampling import Sampled, Sampler
-from .scheduler import Entry, Job, Scheduler
+from .scheduler import Job, Scheduler
 from .sequence import Group, Phase, Sequence
 from .stats import Stats
 
@@ -193,11 +193,8 @@ class EngineCore:
         if not self.scheduler.waiting:
             return
         now = time.monotonic()
-
-        def fits(entries: list[Entry]) -> bool:
-            return self.memory.fits(self.batch, self.scheduler.jobs, entries)
-
-        jobs = self.scheduler.admit(len(self.batch), fits)
+        room = self.memory.room(self.batch, self.scheduler.jobs)
+        jobs = self.scheduler.admit(len(self.batch), room.take)
         if not (jobs or self.batch or self.scheduler.jobs or self._flights):
             self._refuse_first()
         for job in jobs:

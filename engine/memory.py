@@ -61,13 +61,14 @@ class Memory:
             low, high = (middle, high) if needed <= self.total else (low, middle - 1)
         return low
 
-    def fits(self, batch: list[Sequence], jobs: list[Job], entries: list[Entry]) -> bool:
-        """Whether rows and prefills have room once ``entries`` are admitted as well."""
-        waiting = [e for job in jobs for e in job.entries if not e.joined] + entries
-        rows = batch + [s for entry in waiting for s in entry.live]
-        length = max(_soon(s) for s in rows)
-        staging = sum(self.runner.cost(1, entry.length) for entry in waiting)
-        return self._evict_for(self.runner.cost(len(rows), length) + staging)
+    def room(self, batch: list[Sequence], jobs: list[Job]) -> Room:
+        """What is left beside the running rows and the prefills under way."""
+        room = Room(self)
+        for sequence in batch:
+            room.add_row(sequence)
+        for entry in (e for job in jobs for e in job.entries if not e.joined):
+            room.add(entry)
+        return room
 
     def cached(self, entry: Entry) -> int:
         """Tokens of an admitted entry that come from the prefix cache."""
@@ -113,7 +114,7 @@ class Memory:
             return True
         if self._reserve(batch, max(_soon(s) for s in batch)):
             return True
-        if not self._evict_for(self.runner.cost(len(batch), length) + self._staged()):
+        if not self.evict_for(self.runner.cost(len(batch), length) + self._staged()):
             return False
         self.runner.reserve(len(batch), length, exact=True)
         return True
@@ -123,7 +124,7 @@ class Memory:
         full = max(s.final_length for s in rows)
         if self.runner.cost(len(rows), full) + self._staged() <= self.total // 2:
             length = full
-        if not self._evict_for(self.runner.cost(len(rows), length) + self._staged()):
+        if not self.evict_for(self.runner.cost(len(rows), length) + self._staged()):
             return False
         self.runner.reserve(len(rows), length)
         return True
@@ -183,7 +184,7 @@ class Memory:
     def _staged(self) -> int:
         return sum(job.prefill.nbytes for job in self._open if job.prefill is not None)
 
-    def _evict_for(self, needed: int) -> bool:
+    def evict_for(self, needed: int) -> bool:
         """Whether ``needed`` bytes for rows and prefills fit, prefixes giving way."""
         if needed > self.total:
             return False
@@ -202,6 +203,37 @@ class Memory:
         if over > 0:
             self.prefix.evict(over)
         return True
+
+
+class Room:
+    """Adds up what admitted entries will need."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._rows = 0
+        self._length = 1
+        self._staging = 0
+
+    def add_row(self, sequence: Sequence) -> None:
+        """Count a row that runs or will."""
+        self._rows += 1
+        self._length = max(self._length, _soon(sequence))
+
+    def add(self, entry: Entry) -> None:
+        """Count an entry's prefill and rows."""
+        self._staging += self._memory.runner.cost(1, entry.length)
+        for sequence in entry.live:
+            self.add_row(sequence)
+
+    def take(self, entry: Entry) -> bool:
+        """Count ``entry`` if there is room for it beside all counted so far."""
+        before = self._rows, self._length, self._staging
+        self.add(entry)
+        runner = self._memory.runner
+        if self._memory.evict_for(runner.cost(self._rows, self._length) + self._staging):
+            return True
+        self._rows, self._length, self._staging = before
+        return False
 
 
 def _soon(sequence: Sequence) -> int:

@@ -105,10 +105,10 @@ class Scheduler:
         if any(not entry.live for entry in self.waiting):
             self.waiting = deque(entry for entry in self.waiting if entry.live)
 
-    def admit(self, running: int, fits: Callable[[list[Entry]], bool]) -> list[Job]:
+    def admit(self, running: int, take: Callable[[Entry], bool]) -> list[Job]:
         """Take from the queue what has rows and memory, as new jobs.
 
-        ``fits`` says whether the entries admitted now, the last of which is new, have room.
+        ``take`` says whether an entry has room beside those it took before.
         """
         rows = running + sum(job.rows for job in self.jobs)
         admitted: list[Entry] = []
@@ -122,11 +122,9 @@ class Scheduler:
             if key is not None and key in computing:
                 passed.append(self.waiting.popleft())  # its prefix is on its way: wait for it
                 continue
-            admitted.append(entry)
-            if not fits(admitted):
-                admitted.pop()
+            if not take(entry):
                 break
-            self.waiting.popleft()
+            admitted.append(self.waiting.popleft())
             rows += len(entry.live)
             if key is not None:
                 computing.add(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import mlx.core as mx
 
@@ -31,13 +32,13 @@ class LayerLayout:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KVLayout:
     """All layers."""
 
     layers: tuple[LayerLayout, ...]
 
-    @property
+    @cached_property
     def token_bytes(self) -> int:
         """Bytes of one position of one row, all layers."""
         return sum(layer.token_bytes for layer in self.layers)

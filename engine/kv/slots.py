@@ -72,6 +72,8 @@ class Slots:
         self.positions = 0
         self.rows = 0
         self.view = 0
+        # The longest row's length, rounded up: what a ragged kernel is divided by.
+        self.longest = 0
         self.offset = mx.zeros((0,), mx.int32)
         self.index = mx.zeros((0, 1, 1, 1), mx.int32)
         self.lengths = mx.zeros((0,), mx.int32)
@@ -81,6 +83,18 @@ class Slots:
     def nbytes(self) -> int:
         """Bytes held."""
         return self.capacity * self.positions * self.layout.token_bytes
+
+    @property
+    def arrays(self) -> list[mx.array]:
+        """All that a step reads and writes: where rows stand, then each layer's memory."""
+        memory = [array for layer in self.layers for array in (layer.keys, layer.values)]
+        return [self.offset, self.lengths, self.index, *memory]
+
+    @arrays.setter
+    def arrays(self, arrays: list[mx.array]) -> None:
+        self.offset, self.lengths, self.index, *memory = arrays
+        for number, layer in enumerate(self.layers):
+            layer.keys, layer.values = memory[2 * number : 2 * number + 2]
 
     def release(self) -> None:
         """Give all memory back."""
@@ -132,6 +146,7 @@ class Slots:
         self.rows = rows
         self._host = lengths
         self.view = int(lengths.max()) + 1
+        self.longest = 128 << max(0, (self.view - 1) // 128).bit_length()
         self.offset = mx.array(lengths)
         self.lengths = self.offset + 1
         index = lengths

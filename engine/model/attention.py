@@ -47,7 +47,7 @@ def attend(
     )
     if ragged:
         slots = cache.slots
-        return cuda.attention(queries, keys, values, slots.lengths, scale, slots.view)
+        return cuda.attention(queries, keys, values, slots.lengths, scale, slots.longest)
     from mlx_lm.models import base
 
     return base.scaled_dot_product_attention(queries, keys, values, cache, scale, mask, sinks)

@@ -17,6 +17,9 @@ from . import attention
 # that do not change when a neighbour leaves; a row of filler costs next to nothing there.
 _GPU_WIDTHS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)
 
+# GPU kernels are prepared per shape: chunks of a prefill come in multiples of this there.
+_GPU_CHUNK = 64
+
 
 def rounded(length: int) -> int:
     """Positions to allocate for ``length``: by 64 up to 512, then by eighths of its power."""
@@ -36,11 +39,14 @@ class SlotRunner:
         self.model = model
         self.layout = layout
         self.on_gpu = mx.default_device().type == mx.DeviceType.gpu
+        self.chunk_unit = _GPU_CHUNK if self.on_gpu else 1
         ragged = bool(heads) and attention.ragged_available(layout, heads)
         if ragged:
             attention.install()
         self.slots = Slots(layout, ragged=ragged)
         self._rows = 0
+        # Compiled steps by the one thing that is fixed in them besides shapes.
+        self._compiled: dict[int, Any] = {}
 
     @property
     def rows(self) -> int:
@@ -65,24 +71,31 @@ class SlotRunner:
         """See ``Runner.cost``."""
         return self.width(rows) * rounded(length) * self.layout.token_bytes
 
+    def prefill_cost(self, rows: int, length: int) -> int:
+        """See ``Runner.prefill_cost``."""
+        return rows * self._chunked(length) * self.layout.token_bytes
+
+    def _chunked(self, length: int) -> int:
+        return -(-length // self.chunk_unit) * self.chunk_unit
+
     def holds(self, rows: int, length: int) -> bool:
         """See ``Runner.holds``."""
         return self.width(rows) <= self.slots.capacity and length <= self.slots.positions
 
-    def reserve(self, rows: int, length: int, *, exact: bool = False) -> None:
+    def reserve(self, rows: int, length: int, most: int) -> None:
         """See ``Runner.reserve``; gives memory back when less than a quarter is needed."""
-        capacity, positions = self.width(rows), rounded(length)
         slots = self.slots
-        if exact or capacity * positions * 4 <= slots.capacity * slots.positions:
-            size = capacity, positions
-        else:
-            size = max(capacity, slots.capacity), max(positions, slots.positions)
+        size = capacity, positions = self.width(rows), rounded(length)
+        if capacity * positions * 4 > slots.capacity * slots.positions:
+            kept = max(capacity, slots.capacity), max(positions, slots.positions)
+            if kept[0] * kept[1] * self.layout.token_bytes <= most:
+                size = kept
         if size != (slots.capacity, slots.positions):
             slots.resize(*size, self._rows)
 
     def open(self, rows: int, length: int) -> Staging:
         """See ``Runner.open``."""
-        return Staging(self.layout, rows, length)
+        return Staging(self.layout, rows, self._chunked(length))
 
     def advance(self, prefill: Staging, tokens: Sequence[Sequence[int]]) -> None:
         """See ``Runner.advance``."""
@@ -102,8 +115,39 @@ class SlotRunner:
         host = np.zeros(width, np.int32)
         host[: len(lengths)] = lengths
         self.slots.prepare(host, width)
+        if self.slots.ragged:
+            return self._compiled_step(tokens)
+        return self._step(tokens)
+
+    def _step(self, tokens: mx.array) -> mx.array:
         logits: mx.array = self.model(tokens[:, None], cache=self.slots.layers)
         return logits[:, -1]
+
+    def _compiled_step(self, tokens: mx.array) -> mx.array:
+        """The same, without building its few hundred operations in Python every time.
+
+        Only where nothing but array shapes and ``slots.longest`` decides what is computed:
+        with the ragged kernel, which takes whole buffers and no mask.
+        """
+        slots = self.slots
+        step = self._compiled.get(slots.longest)
+        if step is None:
+            step = self._compiled[slots.longest] = mx.compile(self._traced)
+        logits, arrays = step(tokens, slots.arrays)
+        slots.arrays = arrays
+        out: mx.array = logits
+        return out
+
+    def _traced(
+        self, tokens: mx.array, arrays: list[mx.array]
+    ) -> tuple[mx.array, list[mx.array]]:
+        """A pure function of its arrays, for ``mx.compile`` to trace."""
+        held = self.slots.arrays
+        self.slots.arrays = arrays
+        logits = self._step(tokens)
+        result = self.slots.arrays
+        self.slots.arrays = held
+        return logits, result
 
     def keep(self, order: Sequence[int]) -> None:
         """See ``Runner.keep``."""
@@ -113,6 +157,7 @@ class SlotRunner:
     def release(self) -> None:
         """See ``Runner.release``."""
         self._rows = 0
+        self._compiled.clear()
         self.slots.release()
 
     def read(self, row: int, start: int, end: int) -> tuple[mx.array, mx.array]:
