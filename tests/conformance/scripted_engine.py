@@ -1,0 +1,91 @@
+"""Models that fail on purpose, behind both real doors: what a sound engine never shows.
+
+In-process, ``MLXFORGE_EMBEDDED_MODULE`` names this file to the tests' build of libmlxforge;
+over gRPC, ``python scripted_engine.py ADDRESS`` serves until killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+
+from mlxforge.engine.errors import (
+    Cancelled,
+    EngineError,
+    LoadError,
+    ResourceExhausted,
+    Unavailable,
+    Unsupported,
+)
+from mlxforge.engine.output import Capability
+from mlxforge.service.api import Api
+from mlxforge.service.config import Settings
+from mlxforge.service.embedded.door import serve
+from mlxforge.service.embedded.host import Host
+from mlxforge.service.registry import Registry
+from mlxforge.service.server import Server
+
+# By path, because the C library loads this file alone.
+_FAKES = Path(__file__).resolve().parent.parent / "service" / "fakes.py"
+_spec = importlib.util.spec_from_file_location("conformance_fakes", _FAKES)
+assert _spec is not None and _spec.loader is not None
+fakes = importlib.util.module_from_spec(_spec)
+sys.modules["conformance_fakes"] = fakes
+_spec.loader.exec_module(fakes)
+
+GENERATES = frozenset({Capability.GENERATE, Capability.CHAT})
+EMBEDS = frozenset({Capability.EMBED})
+
+FULL = ResourceExhausted("the queue is full", reason="QUEUE_FULL", retry_after=0.25)
+NEVER_FITS = ResourceExhausted("never fits", reason="NO_MEMORY", retry_after=None)
+RESTARTING = Unavailable("the worker restarts", reason="WORKER_RESTARTING", retry_after=0.5)
+
+SCRIPTS = {
+    "words": fakes.Script(),
+    "slow": fakes.Script(word_seconds=0.02),
+    "fails-at-once": fakes.Script(fail_at_word=0),
+    "fails-midway": fakes.Script(fail_at_word=3),
+    "full": fakes.Script(fail_at_word=0, fail_with=FULL),
+    "never-fits": fakes.Script(fail_at_word=0, fail_with=NEVER_FITS),
+    "restarting": fakes.Script(fail_at_word=0, fail_with=RESTARTING),
+    "restarts-midway": fakes.Script(fail_at_word=3, fail_with=RESTARTING),
+    "cannot": fakes.Script(fail_at_word=0, fail_with=Unsupported("cannot", reason="CANNOT")),
+    "aborted": fakes.Script(fail_at_word=2, fail_with=Cancelled("aborted by its host")),
+    "broken": fakes.Script(load_error=LoadError("its weights are damaged")),
+}
+
+
+async def open_api(settings: Settings) -> Api:
+    """An API on all models. ``asleep`` is never loaded."""
+    registry = Registry()
+    for name, script in SCRIPTS.items():
+        registry.add(name, fakes.FakeEngine(name, GENERATES, script))
+    registry.add("vectors", fakes.FakeEngine("vectors", EMBEDS, fakes.Script()))
+    for entry in list(registry):
+        try:
+            await registry.load(entry.id)
+        except EngineError:
+            continue  # the registry has it as FAILED
+    registry.add("asleep", fakes.FakeEngine("asleep", GENERATES, fakes.Script()))
+    return Api(registry, settings.limits)
+
+
+def run(*functions: object) -> None:
+    """As ``mlxforge.service.embedded.run``."""
+    serve(Host(*functions), open_api)  # type: ignore[arg-type]
+
+
+async def serve_grpc(address: str) -> None:
+    """Serve over gRPC until killed."""
+    logging.disable()  # what fails here does so on purpose
+    settings = Settings(address=(address,))
+    server = Server(await open_api(settings), settings)
+    await server.start()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve_grpc(sys.argv[1]))
