@@ -32,6 +32,8 @@ class Reporter:
         """Report ``done`` of ``total`` bytes; what the callback raises is passed on."""
         if self._callback is None:
             return
+        if self._raised is not None:  # a download's other threads end with the same
+            raise self._raised
         try:
             self._callback(Progress(phase, done, total))
         except BaseException as error:

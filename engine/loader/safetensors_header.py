@@ -43,7 +43,7 @@ def _check(path: Path) -> None:
         header = json.loads(file.read(size), object_pairs_hook=_unique)
     if not isinstance(header, dict) or len(header) > MAX_TENSORS:
         raise ValueError("its header is no object, or too large")
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop("__metadata__", None) or {}  # MLX writes null for none
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise ValueError("its metadata is damaged")
     end = 0
