@@ -19,7 +19,7 @@
 
 typedef struct stream {
     struct stream *next;
-    uint64_t call;
+    uint64_t call, engine;
     long left; /* messages; -1: as long as nobody cancels */
     bool paused, client_streams;
     deadline deadline;
@@ -80,6 +80,7 @@ static void add(const command *c, long left, bool client_streams) {
     *s = (stream){
         .next = streams,
         .call = c->call,
+        .engine = c->engine,
         .left = left,
         .client_streams = client_streams,
         .deadline = deadline_after_ms(c->timeout_ms)};
@@ -161,6 +162,18 @@ static void open_engine(const command *c) {
     bridge_finish(c->call, NULL);
 }
 
+static void close_engine(const command *c) {
+    for (stream **link = &streams; *link != NULL;) {
+        if ((*link)->engine == c->engine) {
+            end(link, NULL);
+        } else {
+            link = &(*link)->next;
+        }
+    }
+    count(&engine_count, -1);
+    bridge_finish(c->call, NULL);
+}
+
 static void send_request(const command *c) {
     stream **link = find(c->call);
     if (*link == NULL || !(*link)->client_streams) {
@@ -185,8 +198,7 @@ static bool serve(command *c) {
         open_engine(c);
         break;
     case COMMAND_CLOSE:
-        count(&engine_count, -1);
-        bridge_finish(c->call, NULL);
+        close_engine(c);
         break;
     case COMMAND_SEND:
         send_request(c);
