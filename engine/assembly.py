@@ -15,7 +15,7 @@ from .kv.layout import KVLayout
 from .kv.prefix import PrefixCache
 from .loader import LoadedModel, ProgressCallback, load_model
 from .memory import Memory
-from .model import llama
+from .model import compatibility, llama
 from .model.caches import CacheRunner
 from .model.runner import Runner
 from .model.slots import SlotRunner
@@ -101,6 +101,7 @@ def make_runner(loaded: LoadedModel, config: EngineConfig) -> tuple[Runner, KVLa
     """The fast runner where all layers keep plain keys and values, else the general one."""
     from mlx_lm.models import cache as mlx_cache
 
+    compatibility.prepare(loaded.model, loaded.architecture)
     caches = mlx_cache.make_prompt_cache(loaded.model)
     if all(type(cache) is mlx_cache.KVCache for cache in caches):
         loaded.model(mx.array([[0]]), cache=caches)
@@ -110,9 +111,7 @@ def make_runner(loaded: LoadedModel, config: EngineConfig) -> tuple[Runner, KVLa
         if config.fuse_projections and llama.eligible(model):
             model = llama.LlamaForward(model)
         return SlotRunner(model, layout, heads), layout
-    runner = CacheRunner(loaded.model, loaded.architecture)
-    runner.measure(8, 72)
-    return runner, None
+    return CacheRunner(loaded.model, loaded.architecture), None
 
 
 def _working_bytes(loaded: LoadedModel, tokens: int) -> int:

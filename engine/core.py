@@ -30,7 +30,7 @@ from .output import RequestOutput
 from .pace import Pace
 from .reader import RawLogprobs, read_token
 from .sampling import Sampled, Sampler
-from .scheduler import Job, Scheduler
+from .scheduler import Entry, Job, Scheduler
 from .sequence import Group, Phase, Sequence
 from .stats import Stats
 
@@ -113,7 +113,8 @@ class EngineCore:
         prefilled = self._prefill()
         flight = self._decode(prefilled)
         self._keep_prefixes()
-        worked = flight is not None or bool(self._flights)
+        waiting = bool(self.scheduler.waiting or self.scheduler.jobs)
+        worked = flight is not None or waiting or bool(self._flights)
         while self._flights:
             self._read(self._flights.popleft())
         if flight is not None:
@@ -203,12 +204,15 @@ class EngineCore:
                     sequence.phase = Phase.PREFILL
                     if sequence.admitted is None:
                         sequence.admitted = now
-                        sequence.cached_tokens = self.memory.cached(entry)
 
     def _refuse_first(self) -> None:
         """An idle engine has no room for the first in line: it never will."""
         entry = self.scheduler.waiting.popleft()
+        self._refuse(entry)
+
+    def _refuse(self, entry: Entry) -> None:
         needed = self.runner.cost(len(entry.live), len(entry.tokens) + 1)
+        needed += self.runner.prefill_cost(1, len(entry.tokens))
         error = ResourceExhausted(
             f"the request needs {describe_bytes(needed)} of KV memory and only "
             f"{describe_bytes(self.memory.total)} exist",
@@ -220,13 +224,11 @@ class EngineCore:
     def _prefill(self) -> int:
         """One chunk of the first job; returns its tokens. Prompts that are done join."""
         jobs = self.scheduler.jobs
-        while jobs and not any(e.live for e in jobs[0].entries if not e.joined):
-            jobs.pop(0)  # cancelled while in prefill
-        if not jobs:
+        while jobs and not jobs[0].pending:
+            self.memory.close(jobs.pop(0))  # cancelled while in prefill
+        if not jobs or not self._open(jobs[0]):
             return 0
         job = jobs[0]
-        if job.prefill is None and job.length:
-            job.prefill = self.memory.open(job)
         offset = job.prefill.offset if job.prefill is not None else 0
         tokens = 0
         if job.prefill is not None and offset < job.length:
@@ -238,10 +240,30 @@ class EngineCore:
             offset += chunk
             self.stats.prompt_tokens += tokens
         self._join(job, offset)
-        if all(entry.joined for entry in job.entries):
+        if not job.pending:
             jobs.pop(0)
             self._finished_jobs.append(job)
         return tokens
+
+    def _open(self, job: Job) -> bool:
+        """Whether the job's prompts have memory. What does not fit now waits or is split off."""
+        if job.prefill is not None or not job.length:
+            return True
+        job.entries = job.pending
+        while not self.memory.open(self.batch, job):
+            if self.batch:
+                return False
+            if len(job.entries) == 1:
+                self.scheduler.jobs.remove(job)
+                self._refuse(job.entries[0])
+                return False
+            self.scheduler.put_back_entries([job.entries.pop()])
+        if self.memory.prefix is not None:
+            for entry in job.entries:
+                for sequence in entry.live:
+                    if not sequence.output:
+                        sequence.cached_tokens = entry.cached * self.memory.prefix.block
+        return True
 
     def _join(self, job: Job, offset: int) -> None:
         """Let prompts whose prefill is done into the batch; their last token comes next."""
@@ -252,7 +274,8 @@ class EngineCore:
         ]
         joining = [s for _, entry in ready for s in entry.live]
         if joining and not self.memory.reserve(self.batch, joining):
-            self._put_back(joining)  # the running rows grew meanwhile
+            # The running rows grew meanwhile.
+            self.scheduler.put_back_entries([entry for _, entry in ready if entry.live])
         for place, entry in ready:
             entry.joined = True
             live = [s for s in entry.live if s.phase is Phase.PREFILL]
@@ -298,19 +321,17 @@ class EngineCore:
     def _make_room(self) -> None:
         """Have a position for every row's next token, putting back the youngest if need be."""
         while self.batch and not self.memory.grow(self.batch):
-            youngest = max(
-                (s for s in self.batch if s.phase is not Phase.ENDED),
-                key=lambda s: (s.group.arrival, s.index),
-                default=self.batch[-1],
-            )
+            youngest = max(self.batch, key=lambda s: (s.group.arrival, s.index))
+            job = next((job for job in self.scheduler.jobs if job.prefill is not None), None)
+            if job is not None and job.arrival >= youngest.group.arrival:
+                self.scheduler.jobs.remove(job)
+                self.memory.close(job)
+                self.scheduler.put_back_entries(job.pending)
+                continue
             self._rearrange([s for s in self.batch if s is not youngest])
-            self._put_back([youngest])
-
-    def _put_back(self, sequences: list[Sequence]) -> None:
-        for sequence in sequences:
-            if sequence.phase is not Phase.ENDED:
+            if youngest.phase is not Phase.ENDED:
                 self.stats.preemptions += 1
-                self.scheduler.put_back(sequence)
+                self.scheduler.put_back(youngest)
 
     def _constraints(self) -> tuple[NDArray[np.uint32] | None, dict[int, int] | None]:
         """Masks of the rows with a grammar, and the tokens that rows are made to take."""

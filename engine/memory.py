@@ -10,19 +10,17 @@ from collections.abc import Iterable
 
 import mlx.core as mx
 
-from .kv.budget import describe_bytes
-from .kv.prefix import PrefixCache
-from .kv.staging import Staging
-from .model.runner import Prefill, Runner
-from .model.slots import SlotRunner
 from .errors import ResourceExhausted
+from .kv.budget import describe_bytes
+from .kv.prefix import Block, PrefixCache
+from .kv.staging import Staging
+from .model.runner import Runner
+from .model.slots import SlotRunner
 from .scheduler import Entry, Job
 from .sequence import Sequence
 
 # Positions a row is given beyond what it needs now, so that it does not grow every step.
 _HEADROOM = 64
-# GPU kernels are prepared per shape: chunks of a prefill come in these lengths there.
-_CHUNK = 64
 
 
 class Memory:
@@ -32,7 +30,6 @@ class Memory:
         self.total = total
         self.runner = runner
         self.prefix = prefix
-        self.on_gpu = mx.default_device().type == mx.DeviceType.gpu
         self._open: list[Job] = []
 
     @property
@@ -42,7 +39,7 @@ class Memory:
 
     def check(self, prompt: int, max_tokens: int, n: int) -> None:
         """Refuse what could never fit. Any thread may call it."""
-        needed = self.runner.cost(n, prompt + max_tokens) + self.runner.cost(1, prompt)
+        needed = self._needed(prompt + max_tokens, n)
         if needed > self.total:
             raise ResourceExhausted(
                 f"the request may need {describe_bytes(needed)} of KV memory for {prompt} prompt "
@@ -57,102 +54,126 @@ class Memory:
         low, high = 1, max(limit, 1)
         while low < high:
             middle = (low + high + 1) // 2
-            needed = self.runner.cost(n, prompt + middle) + self.runner.cost(1, prompt)
-            low, high = (middle, high) if needed <= self.total else (low, middle - 1)
+            fits = self._needed(prompt + middle, n) <= self.total
+            low, high = (middle, high) if fits else (low, middle - 1)
         return low
+
+    def _needed(self, length: int, n: int) -> int:
+        """Rows of ``length`` positions, and the prefill of one that is put back at its end."""
+        return self.runner.cost(n, length) + self.runner.prefill_cost(1, length)
 
     def room(self, batch: list[Sequence], jobs: list[Job]) -> Room:
         """What is left beside the running rows and the prefills under way."""
         room = Room(self)
         for sequence in batch:
             room.add_row(sequence)
-        for entry in (e for job in jobs for e in job.entries if not e.joined):
+        for entry in (entry for job in jobs for entry in job.pending):
             room.add(entry)
         return room
 
-    def cached(self, entry: Entry) -> int:
-        """Tokens of an admitted entry that come from the prefix cache."""
-        if self.prefix is None:
-            return 0
-        found = len(entry.chain) * self.prefix.block
-        self.prefix.count(len(entry.tokens), found)
-        return found
+    def open(self, batch: list[Sequence], job: Job) -> bool:
+        """Memory for a job's prompts, begun with what is cached of them; False: no room.
 
-    def open(self, job: Job) -> Prefill:
-        """Memory for a job's prompts, begun with what is cached of them."""
-        length = job.length
-        if self.on_gpu:
-            length = -(-length // _CHUNK) * _CHUNK
-        prefill = self.runner.open(len(job.entries), length)
+        There must be room for the rows that will join as well, as far as can be told now.
+        """
+        rows = batch + [s for entry in job.pending for s in entry.live]
+        size = self.runner.prefill_cost(len(job.entries), job.length)
+        held = self._staged() + size
+        if self.runner.cost(len(rows), max(map(_soon, rows))) + held > self.total:
+            return False
+        if self.runner.nbytes + held > self.total:
+            self._shrink(batch)
+        chains = self._chains(job, self.runner.nbytes + held)
+        job.prefill = self.runner.open(len(job.entries), job.length)
         self._open.append(job)
-        if self.prefix is not None and isinstance(prefill, Staging):
-            self.prefix.load(prefill, [entry.chain for entry in job.entries])
+        if self.prefix is not None and isinstance(job.prefill, Staging):
+            self.prefix.load(job.prefill, chains)
+        return True
+
+    def _chains(self, job: Job, held: int) -> list[list[Block]]:
+        """What is cached of a job's prompts, all equally long, once others gave way to it."""
+        if self.prefix is None:
+            return []
+        for entry in job.entries:  # touched first, so that they are evicted last
+            self.prefix.match(entry.tokens, entry.salt)
+        self._evict(held)
+        chains = [self.prefix.match(entry.tokens, entry.salt) for entry in job.entries]
+        shared = min(map(len, chains))
         for entry in job.entries:
-            entry.chain = []
-        return prefill
+            entry.cached = shared
+            self.prefix.count(len(entry.tokens), shared * self.prefix.block)
+        return [chain[:shared] for chain in chains]
 
     def chunk(self, job: Job, budget: int) -> int:
         """Positions that the next chunk of ``job`` covers, for ``budget`` tokens in all."""
         assert job.prefill is not None
+        unit = self.runner.chunk_unit
         active = sum(e.length > job.prefill.offset for e in job.entries)
-        left = job.length - job.prefill.offset
-        share = max(1, budget // active)
-        if not self.on_gpu:
-            return min(share, left)
-        share = -(-share // _CHUNK) * _CHUNK
-        # The last chunk is filled up to a whole one; its memory was opened for that.
-        return min(share, -(-left // _CHUNK) * _CHUNK)
+        # The last chunk is filled up to a whole one; the job's memory was opened for that.
+        left = -(-job.length // unit) * unit - job.prefill.offset
+        share = -(-max(1, budget // active) // unit) * unit
+        return min(share, left)
 
     def reserve(self, batch: list[Sequence], joining: list[Sequence]) -> bool:
         """Hold rows for ``joining`` beside ``batch``; False when there is no room."""
-        return self._reserve(batch + joining, max(_soon(s) for s in batch + joining))
+        return self._reserve(batch + joining, max(map(_soon, batch + joining)))
 
     def grow(self, batch: list[Sequence]) -> bool:
         """Hold a position for every row's next token; False when there is no room."""
         length = max(s.length for s in batch) + 1
         if self.runner.holds(len(batch), length):
             return True
-        if self._reserve(batch, max(_soon(s) for s in batch)):
-            return True
-        if not self.evict_for(self.runner.cost(len(batch), length) + self._staged()):
-            return False
-        self.runner.reserve(len(batch), length, exact=True)
-        return True
+        return self._reserve(batch, max(map(_soon, batch))) or self._reserve(batch, length)
 
     def _reserve(self, rows: list[Sequence], length: int) -> bool:
         """Room for ``rows``, to their full lengths where that is cheap."""
+        staged = self._staged()
         full = max(s.final_length for s in rows)
-        if self.runner.cost(len(rows), full) + self._staged() <= self.total // 2:
+        if self.runner.cost(len(rows), full) + staged <= self.total // 2:
             length = full
-        if not self.evict_for(self.runner.cost(len(rows), length) + self._staged()):
+        needed = self.runner.cost(len(rows), length) + staged
+        if needed > self.total:
             return False
-        self.runner.reserve(len(rows), length)
+        self._evict(needed)
+        prefixes = self.prefix.nbytes if self.prefix else 0
+        self.runner.reserve(len(rows), length, self.total - staged - prefixes)
         return True
 
-    def keep_prompts(self, job: Job) -> None:
-        """Put a finished job's prompts into the prefix cache, and let its memory go."""
-        prefill = job.prefill
+    def _shrink(self, batch: list[Sequence]) -> None:
+        """Give back what the rows hold beyond their needs."""
+        if batch:
+            self.runner.reserve(len(batch), max(map(_soon, batch)), 0)
+        else:
+            self.runner.release()
+
+    def close(self, job: Job) -> None:
+        """Let the memory of a job's prompts go."""
         job.prefill = None
         if job in self._open:
             self._open.remove(job)
-        if self.prefix is None or not isinstance(prefill, Staging):
-            return
+
+    def keep_prompts(self, job: Job) -> None:
+        """Put a finished job's prompts into the prefix cache, and let its memory go."""
+        if self.prefix is not None and isinstance(job.prefill, Staging):
+            self._keep(self.prefix, job, job.prefill)
+        self.close(job)
+
+    def _keep(self, prefix: PrefixCache, job: Job, prefill: Staging) -> None:
         missing = [
-            (row, entry, self.prefix.missing(entry.tokens[: entry.length], entry.salt))
+            (row, entry, prefix.missing(entry.tokens[: entry.length], entry.salt))
             for row, entry in enumerate(job.entries)
         ]
         missing = [(row, entry, blocks) for row, entry, blocks in missing if blocks]
-        size = sum(len(blocks) for _, _, blocks in missing) * self.prefix.block_bytes
+        size = sum(len(blocks) for _, _, blocks in missing) * prefix.block_bytes
         if not missing or not self._room_for_prefix(size):
             return
-        block = self.prefix.block
-        start = min(blocks.start for _, _, blocks in missing) * block
-        end = max(blocks.stop for _, _, blocks in missing) * block
+        start = min(blocks.start for _, _, blocks in missing) * prefix.block
+        end = max(blocks.stop for _, _, blocks in missing) * prefix.block
         keys = mx.stack([layer.keys[:, :, start:end] for layer in prefill.layers], axis=1)
         values = mx.stack([layer.values[:, :, start:end] for layer in prefill.layers], axis=1)
         for row, entry, blocks in missing:
-            first, last = blocks.start * block - start, blocks.stop * block - start
-            self.prefix.insert(
+            first, last = blocks.start * prefix.block - start, blocks.stop * prefix.block - start
+            prefix.insert(
                 entry.tokens,
                 entry.salt,
                 keys[row][:, :, first:last],
@@ -176,32 +197,28 @@ class Memory:
             self.prefix.insert(known, sequence.salt, keys, values, blocks.start)
 
     def clear(self) -> None:
-        """Forget prefills, after a failed step."""
-        self._open.clear()
+        """Forget prefills and prefixes, after a failed step."""
+        for job in list(self._open):
+            self.close(job)
         if self.prefix is not None:
             self.prefix.evict(self.prefix.nbytes)
 
     def _staged(self) -> int:
         return sum(job.prefill.nbytes for job in self._open if job.prefill is not None)
 
-    def evict_for(self, needed: int) -> bool:
-        """Whether ``needed`` bytes for rows and prefills fit, prefixes giving way."""
-        if needed > self.total:
-            return False
+    def _evict(self, held: int) -> None:
+        """Let prefixes go until they fit beside ``held`` bytes of rows and prefills."""
         if self.prefix is not None:
-            over = needed + self.prefix.nbytes - self.total
+            over = held + self.prefix.nbytes - self.total
             if over > 0:
                 self.prefix.evict(over)
-        return True
 
     def _room_for_prefix(self, size: int) -> bool:
         assert self.prefix is not None
-        free = self.total - self.runner.nbytes - self._staged()
-        if size > free:
+        held = self.runner.nbytes + self._staged() + size
+        if held > self.total:
             return False
-        over = self.prefix.nbytes + size - free
-        if over > 0:
-            self.prefix.evict(over)
+        self._evict(held)
         return True
 
 
@@ -209,7 +226,8 @@ class Room:
     """Adds up what admitted entries will need."""
 
     def __init__(self, memory: Memory) -> None:
-        self._memory = memory
+        self._runner = memory.runner
+        self._total = memory.total
         self._rows = 0
         self._length = 1
         self._staging = 0
@@ -221,7 +239,7 @@ class Room:
 
     def add(self, entry: Entry) -> None:
         """Count an entry's prefill and rows."""
-        self._staging += self._memory.runner.cost(1, entry.length)
+        self._staging += self._runner.prefill_cost(1, entry.length)
         for sequence in entry.live:
             self.add_row(sequence)
 
@@ -229,8 +247,7 @@ class Room:
         """Count ``entry`` if there is room for it beside all counted so far."""
         before = self._rows, self._length, self._staging
         self.add(entry)
-        runner = self._memory.runner
-        if self._memory.evict_for(runner.cost(self._rows, self._length) + self._staging):
+        if self._runner.cost(self._rows, self._length) + self._staging <= self._total:
             return True
         self._rows, self._length, self._staging = before
         return False

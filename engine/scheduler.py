@@ -9,20 +9,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from .kv.prefix import Block, BlockKey, PrefixCache
+from .kv.prefix import BlockKey, PrefixCache
 from .model.runner import Prefill
 from .sequence import Group, Phase, Sequence
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """Sequences that wait with one and the same prompt: the choices of a request."""
+    """Sequences that wait with one and the same prompt: the choices of a request.
+
+    ``cached`` is the number of blocks that were in the prefix cache when it was admitted,
+    ``computes`` the first block it lacked.
+    """
 
     sequences: list[Sequence]
     tokens: list[int]
-    chain: list[Block] = field(default_factory=list)
+    cached: int = 0
+    computes: BlockKey | None = None
     joined: bool = False
 
     @classmethod
@@ -39,6 +44,11 @@ class Entry:
     def live(self) -> list[Sequence]:
         """The sequences that have not ended."""
         return [s for s in self.sequences if s.phase is not Phase.ENDED]
+
+    @property
+    def arrival(self) -> float:
+        """When its request came."""
+        return self.sequences[0].group.arrival
 
     @property
     def length(self) -> int:
@@ -59,9 +69,19 @@ class Job:
         return max(entry.length for entry in self.entries)
 
     @property
+    def pending(self) -> list[Entry]:
+        """Entries that are to join yet and for which somebody waits."""
+        return [entry for entry in self.entries if not entry.joined and entry.live]
+
+    @property
     def rows(self) -> int:
         """Rows that will join."""
-        return sum(len(entry.live) for entry in self.entries if not entry.joined)
+        return sum(len(entry.live) for entry in self.pending)
+
+    @property
+    def arrival(self) -> float:
+        """When the first of its requests came."""
+        return min(entry.arrival for entry in self.entries)
 
 
 class Scheduler:
@@ -100,6 +120,13 @@ class Scheduler:
         sequence.epoch += 1
         self.waiting.appendleft(Entry.of([sequence]))
 
+    def put_back_entries(self, entries: list[Entry]) -> None:
+        """Queue entries that did not join again, before all others."""
+        for entry in reversed(entries):
+            for sequence in entry.live:
+                sequence.phase = Phase.WAITING
+            self.waiting.appendleft(Entry.of(entry.live))
+
     def drop_ended(self) -> None:
         """Forget entries whose sequences all ended."""
         if any(not entry.live for entry in self.waiting):
@@ -118,57 +145,51 @@ class Scheduler:
             entry = self.waiting[0]
             if rows + len(entry.live) > self.max_rows:
                 break
-            key = self._match(entry)
-            if key is not None and key in computing:
+            self._match(entry)
+            if entry.computes in computing:
                 passed.append(self.waiting.popleft())  # its prefix is on its way: wait for it
                 continue
             if not take(entry):
                 break
             admitted.append(self.waiting.popleft())
             rows += len(entry.live)
-            if key is not None:
-                computing.add(key)
+            if entry.computes is not None:
+                computing.add(entry.computes)
         self.waiting.extendleft(reversed(passed))
         jobs = self._grouped(admitted)
         self.jobs.extend(jobs)
         return jobs
 
-    def _match(self, entry: Entry) -> BlockKey | None:
-        """Find the entry's cached prefix; the key of the first block it lacks."""
+    def _match(self, entry: Entry) -> None:
+        """Find out how much of the entry's prompt is cached, and what it lacks."""
         if self.prefix is None:
-            return None
-        entry.chain = self.prefix.match(entry.tokens, entry.salt)
-        return self._next_block(entry)
-
-    def _next_block(self, entry: Entry) -> BlockKey | None:
-        assert self.prefix is not None
-        start = len(entry.chain) * self.prefix.block
-        if entry.length < start + self.prefix.block:
-            return None
-        parent = entry.chain[-1].id if entry.chain else self.prefix.root(entry.salt)
-        return parent, tuple(entry.tokens[start : start + self.prefix.block])
+            return
+        chain = self.prefix.match(entry.tokens, entry.salt)
+        entry.cached, entry.computes = len(chain), None
+        start = entry.cached * self.prefix.block
+        if entry.length >= start + self.prefix.block:
+            parent = chain[-1].id if chain else self.prefix.root(entry.salt)
+            entry.computes = parent, tuple(entry.tokens[start : start + self.prefix.block])
 
     def _being_computed(self) -> set[BlockKey]:
-        if self.prefix is None:
-            return set()
-        keys = (self._next_block(e) for job in self.jobs for e in job.entries if not e.joined)
-        return {key for key in keys if key is not None}
+        entries = (entry for job in self.jobs for entry in job.pending)
+        return {entry.computes for entry in entries if entry.computes is not None}
 
     def _grouped(self, entries: Iterable[Entry]) -> list[Job]:
         jobs: list[Job] = []
-        for entry in sorted(entries, key=lambda e: (len(e.chain), e.length)):
+        for entry in sorted(entries, key=lambda e: (e.cached, e.length)):
             last = jobs[-1] if jobs else None
             if last is not None and self._alike(last, entry):
                 last.entries.append(entry)
             else:
                 jobs.append(Job([entry]))
         # The one that came first is served first.
-        return sorted(jobs, key=lambda job: min(e.sequences[0].group.arrival for e in job.entries))
+        return sorted(jobs, key=lambda job: job.arrival)
 
     def _alike(self, job: Job, entry: Entry) -> bool:
         first = job.entries[0]
         return (
             len(job.entries) < self.job_rows
-            and len(first.chain) == len(entry.chain)
+            and first.cached == entry.cached
             and entry.length <= first.length * self.padding + 8
         )

@@ -27,7 +27,7 @@ def warm_up(core: EngineCore) -> None:
             runner.advance(prefill, [[0] * _PROMPT])
             mx.synchronize()
             pace.token_seconds = (time.perf_counter() - started) / _PROMPT
-        runner.reserve(width, 2 * _PROMPT)
+        runner.reserve(width, 2 * _PROMPT, 0)
         runner.join(prefill, [0] * width, _PROMPT)
         tokens = mx.zeros((runner.width(width),), mx.uint32)
         for step in range(_STEPS):

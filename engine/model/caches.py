@@ -14,19 +14,64 @@ from mlx_lm.models import cache as mlx_cache
 
 from ..errors import Unsupported
 
+# mlx-lm's caches grow by this many positions at a time.
+_GROWTH = 256
+
 
 @dataclass(slots=True)
 class CachePrefill:
-    """One prompt's caches, a list per layer."""
+    """One prompt's caches, a list per layer; ``reserved`` is what they may grow to."""
 
     caches: list[Any]
+    reserved: int
     offset: int = 0
     rows: int = 1
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
-        return sum(int(c.nbytes) for c in self.caches if not c.empty())
+        """Bytes held, or spoken for."""
+        return max(self.reserved, _size(self.caches))
+
+
+@dataclass(frozen=True, slots=True)
+class CacheCost:
+    """What one layer's cache takes: per row, and per position up to ``limit`` of them."""
+
+    row_bytes: int
+    token_bytes: int = 0
+    limit: int | None = None
+
+    def of(self, length: int, *, windowed: bool) -> int:
+        """Bytes of a row of ``length`` positions; ``windowed``: no more than its window."""
+        length += _GROWTH
+        if windowed and self.limit is not None:
+            length = min(length, self.limit)
+        return self.row_bytes + self.token_bytes * length
+
+
+def costs_of(caches: Sequence[Any]) -> list[CacheCost]:
+    """What the caches of a prefilled row cost, layer by layer."""
+    costs: list[CacheCost] = []
+    for cache in caches:
+        if isinstance(cache, mlx_cache.CacheList):
+            costs += costs_of(cache.caches)
+        elif isinstance(cache, mlx_cache.KVCache | mlx_cache.RotatingKVCache):
+            if not cache.empty():
+                size = int(cache.nbytes) // cache.keys.shape[2]
+                costs.append(CacheCost(0, size, getattr(cache, "max_size", None)))
+        else:
+            costs.append(CacheCost(_size([cache])))
+    return costs
+
+
+def _size(caches: Sequence[Any]) -> int:
+    total = 0
+    for cache in caches:
+        if isinstance(cache, mlx_cache.CacheList):
+            total += _size(cache.caches)
+        elif not cache.empty():
+            total += int(cache.nbytes)
+    return total
 
 
 def unbatchable(caches: Sequence[Any]) -> str | None:
@@ -45,6 +90,7 @@ class CacheRunner:
     """See ``runner.Runner``."""
 
     prefill_rows = 1
+    chunk_unit = 1
 
     def __init__(self, model: Any, architecture: str) -> None:
         self.model = model
@@ -57,9 +103,9 @@ class CacheRunner:
             )
         self._batch: list[Any] = []
         self._rows = 0
-        # Bytes per position and per row, measured at the first prefills.
-        self._token_bytes = 0
-        self._row_bytes = 0
+        caches = mlx_cache.make_prompt_cache(model)
+        model(mx.array([[0, 0]]), cache=caches)
+        self._costs = costs_of(caches)
 
     @property
     def rows(self) -> int:
@@ -69,37 +115,32 @@ class CacheRunner:
     @property
     def nbytes(self) -> int:
         """Bytes of the batch's caches."""
-        return sum(int(c.nbytes) for c in self._batch if not c.empty()) if self._rows else 0
+        return _size(self._batch)
 
     def width(self, rows: int) -> int:
         """See ``Runner.width``: always exact."""
         return rows
 
-    def measure(self, short: int, long: int) -> None:
-        """Learn what a row costs from two prompts of filler tokens."""
-        sizes = []
-        for length in (short, long):
-            prefill = self.open(1, length)
-            self.advance(prefill, [[0] * length])
-            sizes.append(prefill.nbytes)
-        self._token_bytes = max(0, -(-(sizes[1] - sizes[0]) // (long - short)))
-        self._row_bytes = max(0, sizes[0] - self._token_bytes * short)
-
     def cost(self, rows: int, length: int) -> int:
-        """See ``Runner.cost``; an upper bound where windows slide."""
-        return rows * (self._row_bytes + self._token_bytes * (length + 256))
+        """See ``Runner.cost``."""
+        return rows * sum(cost.of(length, windowed=True) for cost in self._costs)
+
+    def prefill_cost(self, rows: int, length: int) -> int:
+        """See ``Runner.prefill_cost``; a chunk may be longer than a window."""
+        return rows * sum(cost.of(length, windowed=False) for cost in self._costs)
 
     def holds(self, rows: int, length: int) -> bool:
         """Never known beforehand: these caches grow by themselves, so the budget is asked."""
         return False
 
-    def reserve(self, rows: int, length: int, *, exact: bool = False) -> None:
+    def reserve(self, rows: int, length: int, most: int) -> None:
         """Nothing to do: these caches grow by themselves."""
 
     def open(self, rows: int, length: int) -> CachePrefill:
         """See ``Runner.open``; one prompt at a time."""
         assert rows == 1, "the general runner prefills one prompt at a time"
-        return CachePrefill(mlx_cache.make_prompt_cache(self.model))
+        reserved = self.prefill_cost(rows, length)
+        return CachePrefill(mlx_cache.make_prompt_cache(self.model), reserved)
 
     def advance(self, prefill: CachePrefill, tokens: Sequence[Sequence[int]]) -> None:
         """See ``Runner.advance``."""

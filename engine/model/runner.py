@@ -30,6 +30,9 @@ class Runner(Protocol):
 
     # Prompts that one prefill may take together.
     prefill_rows: int
+    # Lengths of its chunks are multiples of this, filled up with tokens that are never read;
+    # 1: chunks are exact.
+    chunk_unit: int
 
     @property
     def rows(self) -> int:
@@ -45,14 +48,18 @@ class Runner(Protocol):
         """Bytes that ``rows`` running rows of up to ``length`` positions would hold."""
         ...
 
+    def prefill_cost(self, rows: int, length: int) -> int:
+        """Bytes that a prefill of ``rows`` prompts of up to ``length`` tokens holds."""
+        ...
+
     def holds(self, rows: int, length: int) -> bool:
         """Whether the memory for ``rows`` rows of ``length`` positions is held already."""
         ...
 
-    def reserve(self, rows: int, length: int, *, exact: bool = False) -> None:
+    def reserve(self, rows: int, length: int, most: int) -> None:
         """Hold memory for ``rows`` rows of ``length`` positions; keeps what runs.
 
-        ``exact``: give back what is held beyond that.
+        What is held beyond that may stay as long as it is at most ``most`` bytes in all.
         """
         ...
 
