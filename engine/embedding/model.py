@@ -190,7 +190,7 @@ def embedding_model(
     """
     folder = loaded.path if loaded.path.is_dir() else None
     # The library's own object: it tokenizes many texts at once, in parallel.
-    tokenizer = loaded.tokenizer._backend
+    tokenizer = loaded.tokenizer.backend
     if folder is not None and loaded.architecture in ENCODERS:
         return encoder_model(loaded.model, tokenizer, folder)
     return decoder_model(
@@ -244,7 +244,7 @@ def _end_token(loaded: LoadedModel, folder: Path | None) -> int | None:
     name = names.get("pad_token" if qwen else "eos_token")
     if isinstance(name, dict):  # an added token, written out
         name = name.get("content")
-    found = loaded.tokenizer._backend.token_to_id(name) if name else None
+    found = loaded.tokenizer.backend.token_to_id(name) if name else None
     return min(loaded.eos_token_ids, default=None) if found is None else found
 
 

@@ -110,6 +110,7 @@ class EmbeddingScheduler:
         self._lock = threading.Lock()
         self._jobs: dict[int, _Job] = {}
         self._size = 0
+        self._untaken_tokens = 0  # tokenized, not yet in the queue
         self._parked: deque[_Job] = deque()
         self._closed = False
 
@@ -232,18 +233,19 @@ class EmbeddingScheduler:
             self._tell(job, InternalError(f"tokenizing failed: {error}"))
             return
         job.encoded = stop
-        if stop < len(job.request.inputs):
-            self._tokenize_later(job)
+        with self._lock:
+            self._untaken_tokens += _count_tokens(chunk)
+            if stop < len(job.request.inputs) and not self._closed:
+                if self._enough_waits():
+                    self._parked.append(job)
+                else:
+                    self._tokenizers.submit(self._tokenize, job)
         # Last, so that a step, and with it ``_unpark``, always follows a parking.
         self._tell(job, chunk)
 
-    def _tokenize_later(self, job: _Job) -> None:
-        """Queue a job's next chunk behind those of other jobs, or park it while enough waits."""
-        with self._lock:
-            if self._queue.waiting_tokens >= _MAX_WAITING_TOKENS:
-                self._parked.append(job)
-            elif not self._closed:
-                self._tokenizers.submit(self._tokenize, job)
+    def _enough_waits(self) -> bool:
+        """Whether tokenizing is far enough ahead of the device. With the lock held."""
+        return self._untaken_tokens + self._queue.waiting_tokens >= _MAX_WAITING_TOKENS
 
     # The MLX thread.
 
@@ -252,14 +254,20 @@ class EmbeddingScheduler:
         while self._news:
             job, what = self._news.popleft()
             if isinstance(what, list):
-                first = len(job.truncated)
-                job.truncated.extend(item.truncated for item in what)
-                job.tokens += sum(item.ids.size for item in what)
-                for position, item in enumerate(what, first):
-                    if not job.over:
-                        self._queue.add(job, position, item)
+                self._take_inputs(job, what)
             else:
                 self._end(job, what or Cancelled("the request was cancelled"))
+
+    def _take_inputs(self, job: _Job, inputs: list[EncodedInput]) -> None:
+        tokens = _count_tokens(inputs)
+        with self._lock:
+            self._untaken_tokens -= tokens
+        if job.over:
+            return
+        for position, item in enumerate(inputs, len(job.truncated)):
+            self._queue.add(job, position, item)
+        job.truncated.extend(item.truncated for item in inputs)
+        job.tokens += tokens
 
     def _expire(self) -> None:
         now = time.monotonic()
@@ -357,12 +365,12 @@ class EmbeddingScheduler:
     def _unpark(self) -> None:
         """Let one parked job go on; while tokens are few it keeps itself going."""
         with self._lock:
-            if (
-                self._parked
-                and not self._closed
-                and self._queue.waiting_tokens < _MAX_WAITING_TOKENS
-            ):
+            if self._parked and not self._closed and not self._enough_waits():
                 self._tokenizers.submit(self._tokenize, self._parked.popleft())
+
+
+def _count_tokens(inputs: list[EncodedInput]) -> int:
+    return sum(item.ids.size for item in inputs)
 
 
 def _chunk_end(request: EmbeddingRequest, start: int) -> int:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from mlxforge.engine.embedding.model import EmbeddingModel
+import mlx.core as mx
+import tokenizers
+
+from mlxforge.engine.embedding.model import EmbeddingModel, build_encoder
 from mlxforge.engine.embedding.scheduler import EmbeddingScheduler
+from mlxforge.engine.embedding.settings import EmbeddingSettings
 from mlxforge.engine.output import EmbeddingOutput
-from mlxforge.engine.request import EmbeddingRequest
+from mlxforge.engine.request import EmbeddingRequest, Pooling
+
+from .tiny_encoders import CONFIGS, tiny_weights
 
 
 def finish(scheduler: EmbeddingScheduler, timeout: float = 120) -> int:
@@ -41,3 +47,22 @@ def embed(model: EmbeddingModel, request: EmbeddingRequest) -> EmbeddingOutput:
         return run(scheduler, [request])[0]
     finally:
         scheduler.close()
+
+
+def tiny_model(name: str = "bert", **settings) -> EmbeddingModel:
+    """A tiny encoder with words w0 to w89 and [CLS], [SEP] around texts."""
+    vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3}
+    vocabulary |= {f"w{i}": 4 + i for i in range(90)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    weights = {key: mx.array(value) for key, value in tiny_weights(name).items()}
+    backbone = build_encoder(CONFIGS[name], weights)
+    return EmbeddingModel(backbone, tokenizer, EmbeddingSettings(Pooling.MEAN, **settings))
+
+
+def words(*numbers: int) -> str:
+    return " ".join(f"w{n % 90}" for n in numbers)

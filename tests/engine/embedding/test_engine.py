@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+
 from mlxforge.engine.config import EngineConfig
 from mlxforge.engine.embedding.engine import EmbeddingEngine, is_encoder
 from mlxforge.engine.errors import (
