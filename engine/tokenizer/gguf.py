@@ -10,6 +10,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, pro
 
 from ..errors import LoadError
 from .marks import is_control
+from .native import native_errors
 from .spm import merges_from_scores
 from .tokenizer import Tokenizer
 from .vocabulary import Spelling
@@ -114,10 +115,8 @@ def _byte_level(metadata: Mapping[str, Any], tokens: Sequence[str]) -> tokenizer
     pairs = (merge.partition(" ") for merge in _strings(metadata, "tokenizer.ggml.merges"))
     merges = [(left, right) for left, _, right in pairs]
     vocabulary = {token: index for index, token in enumerate(tokens)}
-    try:
+    with native_errors(_unfit_merges):
         model = models.BPE(vocabulary, merges, ignore_merges=pre in _IGNORES_MERGES)
-    except Exception as error:  # the library raises bare Exception for bad merges
-        raise LoadError(f"GGUF: the merges do not fit the vocabulary: {error}") from error
     backend = tokenizers.Tokenizer(model)
     digits, pattern = _PRE_TOKENIZERS[pre]
     steps: list[Any] = []
@@ -145,21 +144,25 @@ def _sentencepiece(
         if type_ in (_NORMAL, _USER_DEFINED) and token
     }
     unknown = _token_id(metadata, "unknown", tokens)
-    backend = tokenizers.Tokenizer(
-        models.BPE(
+    with native_errors(_unfit_merges):
+        model = models.BPE(
             {token: index for index, token in enumerate(tokens)},
             merges_from_scores(pieces),
             unk_token=None if unknown is None else tokens[unknown],
             fuse_unk=True,
             byte_fallback=True,
         )
-    )
+    backend = tokenizers.Tokenizer(model)
     steps: list[Any] = [normalizers.Prepend("▁")] if _adds_space(metadata) else []
     backend.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
     backend.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     )
     return backend
+
+
+def _unfit_merges(detail: str) -> LoadError:
+    return LoadError(f"GGUF: the merges do not fit the vocabulary: {detail}")
 
 
 def _adds_space(metadata: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ import tokenizers
 
 from ..errors import LoadError
 from .marks import is_control
+from .native import native_errors
 from .tokenizer import Tokenizer
 from .vocabulary import Spelling
 
@@ -51,10 +52,8 @@ def tokenizer_from_json(
         token["special"] = bool(token.get("special")) or is_control(
             str(token.get("content", "")), templates.values()
         )
-    try:
+    with native_errors(lambda detail: LoadError(f"tokenizer.json cannot be used: {detail}")):
         backend = tokenizers.Tokenizer.from_str(json.dumps(data))
-    except Exception as error:  # the library raises bare Exception
-        raise LoadError(f"tokenizer.json cannot be used: {error}") from error
     spelling, strips = _spelling(data)
     texts = _special_texts(settings)
     ends = set(eos_token_ids)
@@ -77,14 +76,11 @@ def _converted(folder: Path) -> dict[str, Any]:
     # Imported here: it takes a second or two, and few models need it.
     from transformers import AutoTokenizer
 
-    try:
+    with native_errors(lambda e: LoadError(f"{folder.name}: its tokenizer cannot be read: {e}")):
         tokenizer = AutoTokenizer.from_pretrained(
             str(folder), trust_remote_code=False, local_files_only=True
         )
-        backend = tokenizer.backend_tokenizer
-        data: dict[str, Any] = json.loads(backend.to_str())
-    except Exception as error:
-        raise LoadError(f"{folder.name}: its tokenizer cannot be read: {error}") from error
+        data: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     return data
 
 

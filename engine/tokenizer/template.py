@@ -25,7 +25,7 @@ MAX_OUTPUT = 8 << 20
 """Characters of a rendered conversation."""
 MAX_SECONDS = 1.0
 """Processor time of one render; the worker is ended when it takes more."""
-MAX_MEMORY = 1 << 30
+MAX_MEMORY = 512 << 20
 """Bytes of address space of the worker."""
 # A busy machine may give the worker little time, so the wall-clock limit is generous; it
 # is there for a worker that is stopped or waits, which no template can make it do.

@@ -13,6 +13,7 @@ from ..request import Chat
 from .chat import ChatFormat
 from .control import ControlToken, ControlTokens
 from .detokenizer import Detokenizer
+from .native import native_errors
 from .vocabulary import Spelling, byte_table
 
 
@@ -59,7 +60,7 @@ class Tokenizer:
             ChatFormat(chat_templates, controls, special_texts or {}) if chat_templates else None
         )
         self.control_tokens = self._chat.control_tokens if self._chat else ControlTokens(controls)
-        self._backend = backend
+        self.backend = backend
         backend.no_truncation()
         backend.no_padding()
         backend.encode_special_tokens = True  # as plain text
@@ -132,7 +133,8 @@ class Tokenizer:
             self._chat.close()
 
     def _encode_plain(self, text: str) -> list[int]:
-        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        with native_errors(_cannot_encode):
+            ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
         if self.control_tokens.ids.isdisjoint(ids):
             return ids
         return [part for token_id in ids for part in self._spelled(token_id)]
@@ -147,16 +149,20 @@ class Tokenizer:
             return [token_id]
         text = self.token_text(token_id)
         apart = self._gap.join(("", text[:1], text[1:]))
-        parts: list[int] = self._backend.encode(apart, add_special_tokens=False).ids
+        parts: list[int] = self.backend.encode(apart, add_special_tokens=False).ids
         kept = [part for part in parts if part != self._gap_id]
         return [part for part in kept if part not in self.control_tokens.ids]
 
     def _affixes(self) -> tuple[list[int], list[int]]:
         """The tokens that the backend puts before and after a text."""
-        encode = self._backend.encode
-        bare = encode("a", add_special_tokens=False).ids
-        full = encode("a", add_special_tokens=True).ids
+        with native_errors(_cannot_encode):
+            bare = self.backend.encode("a", add_special_tokens=False).ids
+            full = self.backend.encode("a", add_special_tokens=True).ids
         for start in range(len(full) - len(bare) + 1):
             if full[start : start + len(bare)] == bare:
                 return full[:start], full[start + len(bare) :]
         raise InternalError("the tokenizer changes a text when it adds its special tokens")
+
+
+def _cannot_encode(detail: str) -> InternalError:
+    return InternalError(f"the model's tokenizer fails on this text: {detail}")

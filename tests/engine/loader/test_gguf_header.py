@@ -124,7 +124,7 @@ def test_mutated_files_load_or_are_refused(tmp_path: Path, sound: bytes) -> None
     generator = random.Random(2)
     path = tmp_path / "m.gguf"
     refused = 0
-    for _ in range(400):
+    for _ in range(250):
         data = bytearray(sound)
         for _ in range(generator.choice([1, 1, 3])):
             if len(data) > 16:
@@ -134,4 +134,4 @@ def test_mutated_files_load_or_are_refused(tmp_path: Path, sound: bytes) -> None
             load_model(str(path), dtype="float32").tokenizer.encode("some text")
         except LoadError:
             refused += 1
-    assert 100 < refused < 400
+    assert 50 < refused < 250

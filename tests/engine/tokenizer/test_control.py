@@ -34,7 +34,7 @@ def literal_runs(parts: list[tuple[bool, str]]) -> list[str]:
     return runs
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(PARTS)
 def test_only_the_templates_tokens_are_found(parts: list[tuple[bool, str]]) -> None:
     strings = [text for is_literal, text in parts if not is_literal]

@@ -34,7 +34,7 @@ def run(pieces: list[str], stops: list[str]) -> tuple[str, str | None]:
     return emitted + matcher.flush(), None
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.lists(LETTERS, max_size=6), STOPS)
 def test_equals_the_naive_matcher_however_the_text_is_cut(
     pieces: list[str], stops: list[str]
@@ -42,7 +42,7 @@ def test_equals_the_naive_matcher_however_the_text_is_cut(
     assert run(pieces, stops) == naive("".join(pieces), stops)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(LETTERS, max_size=6), STOPS)
 def test_holds_back_no_more_than_needed(pieces: list[str], stops: list[str]) -> None:
     matcher = StopMatcher(stops)

@@ -9,7 +9,7 @@ import pytest
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
-from mlxforge.engine.errors import LoadError
+from mlxforge.engine.errors import InternalError, LoadError
 from mlxforge.engine.tokenizer import Tokenizer
 from mlxforge.engine.tokenizer.gguf import tokenizer_from_gguf
 from mlxforge.engine.tokenizer.vocabulary import Spelling
@@ -165,3 +165,18 @@ def test_damaged_metadata_is_refused(
 ) -> None:
     with pytest.raises(LoadError, match=message):
         tokenizer_from_gguf({**metadata, **change})
+
+
+def test_regex_bomb_in_a_tokenizer_fails_that_text_only() -> None:
+    """Fault 25: a panic of the native library is an error, not the end of a thread."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = tokenizers.Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
+    bomb = pre_tokenizers.Split(tokenizers.Regex("(a+)+$"), "isolated")
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([bomb, byte_level])
+    tokenizer = Tokenizer(
+        backend, spelling=Spelling.BYTE_LEVEL, special_token_ids=[], eos_token_ids=[]
+    )
+    with pytest.raises(InternalError, match="retry-limit"):
+        tokenizer.encode("a" * 40 + "b")
+    assert tokenizer.decode(tokenizer.encode("fine")) == "fine"
