@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
 
 from ..errors import Unsupported
 
-# Where mlx-lm's model classes keep the part below the output projection.
-_BACKBONES = ("model", "transformer", "backbone", "language_model")
+# Where mlx-lm's model classes keep the part below the output projection; models that also
+# see have a whole language model inside.
+_BACKBONES = ("language_model", "model", "transformer", "backbone")
 
 
 class DecoderBackbone:
@@ -21,18 +22,16 @@ class DecoderBackbone:
     """
 
     def __init__(
-        self,
-        forward: Callable[[mx.array], mx.array],
-        config: Mapping[str, Any],
-        *,
-        max_length: int,
-        vocab_size: int,
+        self, forward: Callable[[mx.array], mx.array], *, max_length: int, vocab_size: int
     ) -> None:
+        """Raises ``Unsupported`` when ``forward`` does not give token vectors."""
         self.forward = forward
-        text = config.get("text_config") or config
-        self.dimensions = int(text.get("hidden_size") or text.get("d_model") or text["n_embd"])
         self.vocab_size = vocab_size
         self.max_length = max_length
+        hidden = forward(mx.zeros((1, 1), mx.int32))  # only its shape; nothing is computed
+        if hidden.ndim != 3 or hidden.shape[-1] == vocab_size:
+            raise Unsupported("the model's class gives no token vectors", reason="CANNOT_EMBED")
+        self.dimensions = hidden.shape[-1]
 
     def __call__(self, tokens: mx.array, lengths: mx.array | None = None) -> mx.array:
         """Vectors (B, L, D) of right-padded tokens (B, L)."""
@@ -42,10 +41,8 @@ class DecoderBackbone:
 def find_backbone(model: Any) -> Any:
     """The part of an mlx-lm model that gives token vectors. Raises ``Unsupported``."""
     part = model
-    for _ in range(3):
-        if hasattr(part, "embed_tokens") or hasattr(part, "wte") or hasattr(part, "embeddings"):
-            return part
-        part = next((getattr(part, n) for n in _BACKBONES if hasattr(part, n)), None)
-        if part is None:
-            break
-    raise Unsupported(f"{type(model).__module__} cannot embed: it has no known backbone")
+    while (inner := next((n for n in _BACKBONES if hasattr(part, n)), None)) is not None:
+        part = getattr(part, inner)
+    if part is model:
+        raise Unsupported(f"{type(model).__module__} has no known backbone", reason="CANNOT_EMBED")
+    return part

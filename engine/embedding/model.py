@@ -195,7 +195,6 @@ def embedding_model(
         return encoder_model(loaded.model, tokenizer, folder)
     return decoder_model(
         forward or find_backbone(loaded.model),
-        loaded.config,
         tokenizer,
         folder,
         max_length=loaded.max_model_len,
@@ -216,7 +215,6 @@ def encoder_model(
 
 def decoder_model(
     forward: Callable[[mx.array], mx.array],
-    config: Mapping[str, Any],
     tokenizer: tokenizers.Tokenizer,
     folder: Path | None,
     *,
@@ -227,9 +225,10 @@ def decoder_model(
     """A language model as an embedder; ``forward`` as in ``embedding_model``.
 
     ``end_token`` is put after texts unless the folder is an embedding model's, whose tokenizer
-    is complete, or the tokenizer's own template ends texts. Raises ``LoadError``.
+    is complete, or the tokenizer's own template ends texts. Raises ``LoadError`` and
+    ``Unsupported``.
     """
-    backbone = DecoderBackbone(forward, config, max_length=max_length, vocab_size=vocab_size)
+    backbone = DecoderBackbone(forward, max_length=max_length, vocab_size=vocab_size)
     settings = read_settings(folder, decoder=True)
     dense = load_dense(settings.dense, backbone.dimensions)
     if settings.declared or ends_texts(tokenizer):
