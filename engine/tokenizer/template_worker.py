@@ -35,6 +35,9 @@ def limit_process(memory: int) -> None:
     import resource
 
     # macOS takes RLIMIT_AS but does not keep to it (not run there): the time limit remains.
+    # A host may have blocked or ignored the timer's signal; both are inherited.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     for name, value in (
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_FSIZE, 0),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,24 @@ def test_ghsa_542m_9234_8gvf_cve_2025_62426_render_is_cut(source: str) -> None:
     finally:
         renderer.close()
     assert time.monotonic() - start < 15  # 1 s of processor time, on a shared machine
+
+
+def test_render_is_cut_also_when_the_host_ignores_or_blocks_the_signal() -> None:
+    program = """
+import signal
+from mlxforge.engine.tokenizer.template import TemplateError, TemplateRenderer
+signal.signal(signal.SIGPROF, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPROF})
+loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+renderer = TemplateRenderer({"default": loops})
+try:
+    renderer.render("default", {"messages": []}, "x")
+except TemplateError as error:
+    assert "more than 1 s" in str(error), error
+else:
+    raise SystemExit("not cut")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 @pytest.mark.parametrize(
