@@ -13,8 +13,9 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from ..errors import FieldViolation, InvalidRequest
+from ..errors import FieldViolation, InternalError, InvalidRequest
 from ..request import EmbeddingRequest
+from ..tokenizer.native import native_errors
 
 # A request's answer lists at most so many of its inputs that are wrong.
 _MAX_VIOLATIONS = 16
@@ -79,7 +80,8 @@ class InputEncoder:
 
     def prompt_length(self, prompt: str) -> int:
         """How many tokens of every text are the prompt's and those before it."""
-        encoding = self._whole.encode(prompt)
+        with native_errors(_cannot_encode):
+            encoding = self._whole.encode(prompt)
         trailing = 0
         for special in reversed(encoding.special_tokens_mask):
             if not special:
@@ -93,9 +95,11 @@ class InputEncoder:
         if self._lower_case:
             texts = [text.lower() for text in texts]
         tokenizer = self._cutting if truncate else self._whole
+        with native_errors(_cannot_encode):
+            encodings = tokenizer.encode_batch_fast(texts)
         return [
             EncodedInput(self._end(encoding.ids), truncate and bool(encoding.overflowing))
-            for encoding in tokenizer.encode_batch_fast(texts)
+            for encoding in encodings
         ]
 
     def _end(self, ids: list[int]) -> NDArray[np.int32]:
@@ -142,3 +146,7 @@ class InputEncoder:
                 break
         if violations:
             raise InvalidRequest(*violations)
+
+
+def _cannot_encode(detail: str) -> InternalError:
+    return InternalError(f"a text could not be tokenized: {detail}")

@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError
 
 import numpy as np
 import pytest
+import tokenizers
 
 from mlxforge.engine.embedding import scheduler as scheduler_module
 from mlxforge.engine.embedding.batching import BatchPolicy
@@ -222,6 +223,19 @@ def test_a_failed_batch_ends_its_requests_alone(model, scheduler, monkeypatch, r
         after = scheduler.submit(request("w1"))
         finish(scheduler)
         assert after.result(0).vectors.shape == (1, 32)
+
+
+def test_a_panic_of_the_tokenizer_ends_its_request_alone():
+    """Its BaseException must not end a tokenizer thread with the request still waiting."""
+    model = tiny_model()
+    bomb = tokenizers.pre_tokenizers.Split(tokenizers.Regex("(a+)+$"), "isolated")
+    model.inputs._whole.pre_tokenizer = bomb
+    scheduler = EmbeddingScheduler(model, policy=POLICY)
+    bad, good = scheduler.submit(request("a" * 40 + "b")), scheduler.submit(request("w1"))
+    finish(scheduler)
+    with pytest.raises(InternalError, match="retry-limit"):
+        bad.result(0)
+    assert good.result(0).vectors.shape == (1, 32)
 
 
 def test_a_fault_of_the_scheduler_ends_requests_not_the_thread(scheduler, monkeypatch):
