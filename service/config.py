@@ -79,7 +79,17 @@ class Settings:
         if not self.address:
             raise ConfigError("address must name at least one place to listen")
         for address in self.address:
-            _check_address(address, self.allow_insecure_bind)
+            _check_address(address)
+
+    def check_bind(self) -> None:
+        """Refuse to be reached from other machines, unless told so. Raises ``ConfigError``."""
+        for address in self.address:
+            if not (self.allow_insecure_bind or _is_local(address)):
+                raise ConfigError(
+                    f"address: {address} can be reached from other machines, without TLS or "
+                    f"tokens. Listen on 127.0.0.1, or, to let anyone use the models, add "
+                    f"--allow-insecure-bind"
+                )
 
 
 def load_settings(
@@ -251,27 +261,21 @@ def _flattened(settings: Settings) -> Iterator[tuple[str, Any]]:
         yield name, getattr(getattr(settings, group) if group else settings, inner)
 
 
-def _check_address(address: str, allow_insecure: bool) -> None:
+def _check_address(address: str) -> None:
     if address.startswith("unix:"):
         if address == "unix:":
-            raise ConfigError(
-                "address: unix: needs the path of a socket, as in unix:/run/mlxforge.sock"
-            )
+            raise ConfigError("address: unix: needs a path, as in unix:/run/mlxforge.sock")
         return
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ConfigError(
             f"address: {address!r} must be host:port or unix:path, as in {DEFAULT_ADDRESS}"
         )
-    if not allow_insecure and not _is_loopback(host):
-        raise ConfigError(
-            f"address: {address} can be reached from other machines, without TLS or tokens. "
-            f"Listen on 127.0.0.1, or, to let anyone use the models, add --allow-insecure-bind"
-        )
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
+def _is_local(address: str) -> bool:
+    host = address.rpartition(":")[0]
+    if address.startswith("unix:") or host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 from mlxforge.engine.errors import FieldViolation
 from mlxforge.engine.limits import Limits
@@ -14,6 +16,10 @@ from mlxforge.v1 import embedding_pb2, usage_pb2
 
 from ..registry import Registry
 from .context import CallContext
+
+# Requests of one stream that are embedded at once: enough to keep batches full.
+_AHEAD = 4
+_Task = asyncio.Task[tuple[str, EmbeddingOutput]]
 
 POOLINGS = {
     embedding_pb2.POOLING_MEAN: Pooling.MEAN,
@@ -41,15 +47,41 @@ class EmbeddingService:
     async def stream_embed(
         self, messages: AsyncIterator[embedding_pb2.EmbedRequest], context: CallContext
     ) -> AsyncIterator[embedding_pb2.StreamEmbedResponse]:
-        """Embed one list after the other, in order."""
-        sequence = 0
-        async for message in messages:
-            request_id = f"{context.request_id}-{sequence}"
-            model, output = await self._embed(message, context, request_id)
-            yield embedding_pb2.StreamEmbedResponse(
-                sequence=sequence, model=model, embeddings=_embeddings(output), usage=_usage(output)
-            )
-            sequence += 1
+        """Embed one list after the other, in order; the next ones while one is answered."""
+        ahead: asyncio.Queue[_Task | None] = asyncio.Queue()
+        room = asyncio.Semaphore(_AHEAD)
+        waiting: set[_Task] = set()
+
+        async def read() -> None:
+            try:
+                sequence = 0
+                async for message in messages:
+                    await room.acquire()
+                    request_id = f"{context.request_id}-{sequence}"
+                    task = asyncio.create_task(self._embed(message, context, request_id))
+                    waiting.add(task)
+                    ahead.put_nowait(task)
+                    sequence += 1
+            finally:
+                ahead.put_nowait(None)
+
+        reader = asyncio.create_task(read())
+        try:
+            sequence = 0
+            while (task := await ahead.get()) is not None:
+                model, output = await task
+                waiting.discard(task)
+                room.release()
+                yield embedding_pb2.StreamEmbedResponse(
+                    sequence=sequence,
+                    model=model,
+                    embeddings=_embeddings(output),
+                    usage=_usage(output),
+                )
+                sequence += 1
+            await reader
+        finally:
+            await _cancel(reader, *waiting)
 
     async def _embed(
         self, message: embedding_pb2.EmbedRequest, context: CallContext, request_id: str
@@ -60,6 +92,12 @@ class EmbeddingService:
         output = await entry.client.embed(request)
         context.record.prompt_tokens += output.prompt_tokens
         return entry.id, output
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def request_of(

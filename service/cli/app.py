@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import logging
+import os
+import sys
+import traceback
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +16,7 @@ from .failure import EXIT_CODES_HELP
 from .generate import generate
 from .models import models
 from .serve import serve
-from .version import version
+from .version import installed, version
 
 app = typer.Typer(
     name="mlxforge",
@@ -22,11 +27,24 @@ app = typer.Typer(
     ),
     epilog=EXIT_CODES_HELP,
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if show_version:
+        print(f"mlxforge {installed('mlxforge')}")
+        raise typer.Exit()
+
 
 COMMANDS: tuple[Any, ...] = (serve, generate, chat, models, version)
 
@@ -36,4 +54,17 @@ for command in COMMANDS:
 
 def main() -> None:
     """The console command ``mlxforge``."""
-    app(prog_name="mlxforge")
+    code: object = 1
+    try:
+        app(prog_name="mlxforge")
+    except SystemExit as exit_:
+        code = exit_.code or 0
+    except BaseException:
+        traceback.print_exc()
+    # MLX's and gRPC's threads outlive the interpreter's end, where a thread that comes back
+    # to Python is unwound through C++ and aborts the process: so there is no such end.
+    logging.shutdown()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 1)

@@ -19,7 +19,10 @@ from .run import exits, run
 
 def generate(
     prompt: Annotated[
-        str, typer.Argument(help="The text to answer or continue; `-` reads it from stdin.")
+        str,
+        typer.Argument(
+            metavar="PROMPT", help="The text to answer or continue; `-` reads it from stdin."
+        ),
     ],
     raw: Annotated[
         bool,

@@ -22,12 +22,11 @@ def write(text: str) -> None:
 
 def size(count: int) -> str:
     """Bytes for people: ``1.5 GB``."""
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):  # noqa: B007 - the last one is kept
-        if value < 1000:
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+    units = ("B", "kB", "MB", "GB", "TB")
+    power = next((i for i in range(len(units)) if count < 1000 ** (i + 1)), len(units) - 1)
+    value = count / 1000**power
+    digits = 1 if power and value < 10 else 0
+    return f"{value:.{digits}f} {units[power]}"
 
 
 def table(rows: list[list[str]]) -> str:

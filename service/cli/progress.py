@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from mlxforge.engine.loader.model import Progress as LoadStep
+    from mlxforge.engine.loader import Progress as LoadStep
 
 _PHASES = {"download": "fetching", "weights": "reading"}
 

@@ -18,7 +18,7 @@ def version(as_json: options.Json = False) -> None:
 
         mlxforge version --json
     """
-    versions = {name: _installed(name) for name in _DISTRIBUTIONS}
+    versions = {name: installed(name) for name in _DISTRIBUTIONS}
     versions["python"] = platform.python_version()
     versions["platform"] = f"{platform.system()} {platform.machine()}"
     if as_json:
@@ -28,7 +28,8 @@ def version(as_json: options.Json = False) -> None:
         print(f"{name} {value}")
 
 
-def _installed(distribution: str) -> str:
+def installed(distribution: str) -> str:
+    """The version of an installed distribution."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

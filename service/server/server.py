@@ -45,7 +45,8 @@ class Server:
         """What it listens on; a port 0 that was asked for is the real one here."""
 
     async def start(self) -> None:
-        """Listen. Raises ``BindError``. Models may be loaded before or after."""
+        """Listen. Raises ``BindError``, ``ConfigError``. Models may be loaded later."""
+        self._settings.check_bind()
         for address in self._settings.address:
             self.addresses.append(self._bind(address))
         await self._grpc.start()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlxforge.engine.validation import Limits
+from mlxforge.engine.limits import Limits
 from mlxforge.service.config import ConfigError, Settings, load_settings, settings_from
 from mlxforge.service.models import open_registry, split_name
 
@@ -92,11 +92,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"address": "127.0.0.1"}, "must be host:port"),
     ({"address": "127.0.0.1:x"}, "must be host:port"),
     ({"address": "127.0.0.1:70000"}, "must be host:port"),
-    ({"address": "unix:"}, "needs the path"),
-    ({"address": "0.0.0.0:1"}, "--allow-insecure-bind"),
-    ({"address": "[::]:1"}, "--allow-insecure-bind"),
-    ({"address": "example.com:1"}, "--allow-insecure-bind"),
-    ({"address": ["127.0.0.1:1", "10.0.0.1:1"]}, "--allow-insecure-bind"),
+    ({"address": "unix:"}, "needs a path"),
 ]
 
 
@@ -107,15 +103,22 @@ def test_wrong_values(values: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "address",
+    ["0.0.0.0:1", "[::]:1", "example.com:1", "192.168.0.1:1", ["127.0.0.1:1", "10.0.0.1:1"]],
+)
+def test_addresses_beyond_this_machine_need_words(address: Any) -> None:
+    with pytest.raises(ConfigError, match="--allow-insecure-bind"):
+        settings_from({"address": address}, "test").check_bind()
+    settings_from({"address": address, "allow_insecure_bind": True}, "test").check_bind()
+
+
+@pytest.mark.parametrize(
     "address", ["127.0.0.1:0", "127.8.8.8:1", "[::1]:1", "localhost:65535", "unix:/a/b"]
 )
 def test_addresses_of_this_machine(address: str) -> None:
-    assert settings_from({"address": address}, "test").address == (address,)
-
-
-def test_others_need_to_be_allowed() -> None:
-    values = {"address": "0.0.0.0:1", "allow_insecure_bind": True}
-    assert settings_from(values, "test").address == ("0.0.0.0:1",)
+    settings = settings_from({"address": address}, "test")
+    settings.check_bind()
+    assert settings.address == (address,)
 
 
 def test_wrong_sources(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,8 +10,8 @@ import pytest
 from mlxforge.engine.request import EmbeddingRequest, Pooling
 from mlxforge.v1 import embedding_pb2
 
-from .fakes import DIMENSIONS, FakeEngine
-from .serving import Client, Start, details_of, status_of_rpc
+from .fakes import DIMENSIONS, FakeEngine, Script
+from .serving import Client, Start, details_of, status_of_rpc, until
 
 Request = embedding_pb2.EmbedRequest
 
@@ -83,6 +83,30 @@ async def test_stream_embed_answers_each_request_in_order(client: Client) -> Non
     assert [r.sequence for r in responses] == [0, 1, 2]
     assert [r.embeddings[0].values[0] for r in responses] == [1, 2, 3]
     assert len({request.request_id for request in client.engine.requests}) == 3
+
+
+async def test_a_stream_works_ahead_and_cleans_up(start: Start) -> None:
+    client = await start(FakeEngine.embedder(Script(embed_seconds=0.2)))
+    call = client.embedding.StreamEmbed()
+    for i in range(1, 9):
+        await call.write(Request(inputs=[{"text": "x" * i}]))
+    await until(lambda: client.engine.live == 4)
+    assert (await call.read()).embeddings[0].values[0] == 1
+    await until(lambda: client.engine.live == 4)
+    call.cancel()
+    await until(lambda: client.engine.live == 0)
+    assert len(client.engine.requests) == 8
+
+
+async def test_bytes_that_are_no_request_end_a_stream(client: Client) -> None:
+    call: Any = client.channel.stream_stream("/mlxforge.v1.EmbeddingService/StreamEmbed")()
+    good = Request(inputs=[{"text": "a"}]).SerializeToString()
+    for data in (good, b"\xff"):
+        await call.write(data)
+    assert await call.read()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call.read()
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_bad_request_ends_a_stream(client: Client) -> None:

@@ -22,7 +22,7 @@ EMBEDDING = "mlxforge.v1.EmbeddingService"
 
 
 def stub_of(client: Client) -> Any:
-    return health_pb2_grpc.HealthStub(client.channel)  # type: ignore[no-untyped-call]
+    return health_pb2_grpc.HealthStub(client.channel)
 
 
 async def check(client: Client, service: str = "") -> int:

@@ -1,0 +1,269 @@
+"""The command line in processes of its own, against servers in this one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from mlxforge.service.cli.app import COMMANDS, app
+from mlxforge.service.cli.printing import size, table
+
+from .fakes import FakeEngine, Script
+from .serving import Start, until
+
+HANG = Script(word_seconds=30)
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+async def spawn(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "mlxforge.service.cli",
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def mlxforge(*arguments: str, stdin: str = "") -> Result:
+    """Run to the end, in less than a minute."""
+    process = await spawn(*arguments)
+    async with asyncio.timeout(60):
+        out, err = await process.communicate(stdin.encode())
+    return Result(process.returncode or 0, out.decode(), err.decode())
+
+
+async def test_generate(start: Start) -> None:
+    client = await start()
+    answers = await asyncio.gather(
+        mlxforge("generate", "one two", "-n", "3", "-a", client.address),
+        mlxforge("generate", "-", "--raw", "--json", "-a", client.address, stdin="from stdin"),
+        mlxforge("generate", "hi", "-s", "be kind", "-t", "0", "-a", client.address),
+    )
+    text, raw, system = answers
+    assert (text.code, text.out, text.err) == (0, "one two one\n", "")
+    answer = json.loads(raw.out)
+    assert answer["choices"][0]["text"].startswith("from stdin from")
+    assert answer["usage"]["completion_tokens"] == 8
+    assert system.code == 0
+    prompts = {request.prompt for request in client.engine.requests}  # type: ignore[union-attr]
+    assert prompts == {None, "from stdin"}
+    [chat] = [
+        request.chat  # type: ignore[union-attr]
+        for request in client.engine.requests
+        if request.sampling_params.temperature == 0  # type: ignore[union-attr]
+    ]
+    assert chat is not None
+    assert [(m.role, m.content) for m in chat.messages] == [("system", "be kind"), ("user", "hi")]
+
+
+async def test_generate_with_a_schema(start: Start, tmp_path: Path) -> None:
+    client = await start()
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object"}')
+    result = await mlxforge(
+        "generate", "x", "--json-schema", str(schema), "--top-p", "0.5", "-a", client.address
+    )
+    assert result.code == 0
+    [request] = client.engine.requests
+    assert request.constraint is not None  # type: ignore[union-attr]
+    assert request.constraint.source == '{"type": "object"}'  # type: ignore[union-attr]
+    schema.write_text("{")
+    bad = await mlxforge("generate", "x", "--json-schema", str(schema), "-a", client.address)
+    assert bad.code == 2 and "is not JSON" in bad.err
+
+
+async def test_chat_through_a_pipe(start: Start) -> None:
+    client = await start()
+    lines = "first line\n\n/reset\nsecond line\nthird\n/exit\nnever\n"
+    result = await mlxforge("chat", "-s", "sys", "-n", "2", "-a", client.address, stdin=lines)
+    assert (result.code, result.out) == (0, "first line\nsecond line\nthird third\n")
+    turns = [
+        [message.content for message in request.chat.messages]  # type: ignore[union-attr]
+        for request in client.engine.requests
+    ]
+    assert turns == [
+        ["sys", "first line"],
+        ["sys", "second line"],
+        ["sys", "second line", "second line", "third"],
+    ]
+
+
+async def test_chat_as_json(start: Start) -> None:
+    client = await start()
+    result = await mlxforge("chat", "--json", "-n", "2", "-a", client.address, stdin="a b\nc\n")
+    answers = [json.loads(line) for line in result.out.splitlines()]
+    assert [answer["content"] for answer in answers] == ["a b", "c c"]
+    assert answers[0]["finish_reason"] == "FINISH_REASON_LENGTH"
+    assert answers[0]["usage"] == {"prompt_tokens": 2, "completion_tokens": 2}
+
+
+async def test_models_and_version(start: Start) -> None:
+    client = await start()
+    plain, as_json, version = await asyncio.gather(
+        mlxforge("models", "-a", client.address),
+        mlxforge("models", "--json", "-a", client.address),
+        mlxforge("version", "--json"),
+    )
+    head, row = plain.out.splitlines()
+    assert head.split() == ["MODEL", "STATE", "CAN", "CONTEXT", "WEIGHTS", "TYPE"]
+    assert row.split()[:5] == ["fake", "(default)", "ready", "generate,", "chat"]
+    assert json.loads(as_json.out)["models"][0]["id"] == "fake"
+    assert {"mlxforge", "mlx", "mlx-lm", "grpcio", "python"} <= set(json.loads(version.out))
+
+
+FAILURES: list[tuple[list[str], int, list[str]]] = [
+    (["generate", "x", "-m", "nope"], 4, ["mlxforge: no model 'nope'; there are: fake", "models`"]),
+    (["generate", "x", "-t", "-1", "--top-p", "2"], 2, ["sampling_params.temperature", "top_p"]),
+    (["generate", ""], 2, ["chat.messages[0].content must not be empty"]),
+    (["generate", "x", "--raw", "-s", "y"], 2, ["leave --raw out"]),
+    (["generate", "x", "--regex", "a", "--json-schema", "b"], 2, ["give one of"]),
+    (["generate"], 2, ["PROMPT"]),
+    (["nonsense"], 2, ["nonsense"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "said"), FAILURES)
+async def test_failures(arguments: list[str], code: int, said: list[str], start: Start) -> None:
+    client = await start()
+    if arguments != ["nonsense"]:
+        arguments = [*arguments, "-a", client.address]
+    result = await mlxforge(*arguments)
+    assert result.code == code, result
+    assert all(text in result.err for text in said), result.err
+    assert "Traceback" not in result.err and not result.out
+
+
+async def test_failures_of_the_connection(start: Start) -> None:
+    client = await start(FakeEngine(script=HANG))
+    loading = await start(load=False)
+    nobody, slow, early, as_json = await asyncio.gather(
+        mlxforge("models", "-a", "127.0.0.1:1"),
+        mlxforge("generate", "x", "--timeout", "0.3", "-a", client.address),
+        mlxforge("generate", "x", "--raw", "-a", loading.address),
+        mlxforge("generate", "x", "--raw", "--json", "-n", "0", "-a", client.address),
+    )
+    assert nobody.code == 3
+    assert "no server answers at 127.0.0.1:1" in nobody.err and "mlxforge serve" in nobody.err
+    assert slow.code == 5 and "--timeout" in slow.err
+    assert early.code == 3 and "try again" in early.err
+    assert as_json.code == 2
+
+
+async def test_errors_as_json(start: Start) -> None:
+    client = await start()
+    result = await mlxforge("generate", "x", "--json", "-t", "-1", "-a", client.address)
+    error = json.loads(result.err)["error"]
+    assert result.code == error["exit_code"] == 2
+    assert (error["status"], error["reason"]) == ("INVALID_ARGUMENT", "INVALID_REQUEST")
+    assert error["field_violations"][0]["field"] == "sampling_params.temperature"
+
+
+async def test_ctrl_c_cancels_the_request(start: Start) -> None:
+    client = await start(FakeEngine(script=Script(word_seconds=0.05)))
+    process = await spawn("generate", "--raw", "a b", "-n", "1000", "-a", client.address)
+    assert process.stdout is not None
+    await process.stdout.read(2)
+    process.send_signal(signal.SIGINT)
+    _, err = await process.communicate()
+    assert process.returncode == 130 and b"Traceback" not in err
+    await until(lambda: client.engine.live == 0, 2.0)
+
+
+SERVE_FAILURES: list[tuple[list[str], int, str]] = [
+    (["--set", "engine.max_running_request=1"], 2, "did you mean 'engine.max_running_requests'?"),
+    (["-a", "0.0.0.0:0"], 2, "--allow-insecure-bind"),
+    (["--config", "/nonexistent.toml"], 2, "cannot read /nonexistent.toml"),
+    (["-a", "127.0.0.1:0", "/nonexistent/model"], 4, "/nonexistent/model"),
+    (["x/a", "y/a"], 2, "two models with the id 'a'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "said"), SERVE_FAILURES)
+async def test_serve_refuses(arguments: list[str], code: int, said: str) -> None:
+    result = await mlxforge("serve", *arguments)
+    assert result.code == code, result
+    assert said in result.err and "Traceback" not in result.err
+
+
+async def test_a_port_that_is_taken(start: Start) -> None:
+    client = await start()
+    result = await mlxforge("serve", "/nonexistent/model", "-a", client.address)
+    assert result.code == 2
+    assert f"cannot listen on {client.address}" in result.err and "--address" in result.err
+
+
+def test_help_teaches_by_example() -> None:
+    runner = CliRunner()
+    overview = runner.invoke(app, ["--help"])
+    assert "Exit codes" in overview.output and "mlxforge serve" in overview.output
+    for command in COMMANDS:
+        page = runner.invoke(app, [command.__name__, "-h"])
+        assert page.exit_code == 0
+        assert "Example" in page.output and f"mlxforge {command.__name__}" in page.output
+        assert command.__name__ in overview.output
+    assert runner.invoke(app, ["--version"]).output.startswith("mlxforge ")
+
+
+def test_printing() -> None:
+    assert [size(n) for n in (0, 999, 1500, 98_000_000, 10**15)] == [
+        "0 B",
+        "999 B",
+        "1.5 kB",
+        "98 MB",
+        "1000 TB",
+    ]
+    rows: Any = [["A", "BB"], ["ccc", ""]]
+    assert table(rows) == "A    BB\nccc"
+
+
+@pytest.mark.slow
+async def test_without_a_server() -> None:
+    result = await mlxforge(
+        "generate", "--embedded", "-t", "0", "-n", "16", "What is the capital of France?"
+    )
+    assert (result.code, result.err) == (0, "")
+    assert "Paris" in result.out
+
+
+@pytest.mark.slow
+async def test_serve_and_ask() -> None:
+    """What the README promises, with the real model."""
+    server = await spawn("serve", "smollm2-135m-instruct", "-a", "127.0.0.1:0", "--json")
+    try:
+        events = {}
+        async with asyncio.timeout(120):
+            assert server.stdout is not None
+            while "ready" not in events:
+                event = json.loads(await server.stdout.readline())
+                events[event["event"]] = event
+        assert events["ready"]["models"] == ["smollm2-135m-instruct"]
+        [address] = events["listening"]["addresses"]
+        question = "What is the capital of France?"
+        result = await mlxforge("generate", question, "-t", "0", "-n", "16", "-a", address)
+        assert (result.code, result.err) == (0, "") and "Paris" in result.out
+        server.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            _, err = await server.communicate()
+        assert server.returncode == 0 and b"Traceback" not in err
+        assert b"status=OK" in err and b"France" not in err
+    finally:
+        if server.returncode is None:
+            server.kill()
+            await server.communicate()
