@@ -12,11 +12,10 @@ def merges_from_scores(scores: Mapping[str, float]) -> list[tuple[str, str]]:
     to cut a piece into two others is a merge, ranked by the piece's score. Of one piece's
     cuts the longest left part comes first.
     """
-    ranked: list[tuple[float, int, str, str]] = []
-    for piece, score in scores.items():
-        for cut in range(1, len(piece)):
+    merges: list[tuple[str, str]] = []
+    for piece in sorted(scores, key=scores.__getitem__, reverse=True):
+        for cut in range(len(piece) - 1, 0, -1):
             left, right = piece[:cut], piece[cut:]
             if left in scores and right in scores:
-                ranked.append((-score, -cut, left, right))
-    ranked.sort()
-    return [(left, right) for _, _, left, right in ranked]
+                merges.append((left, right))
+    return merges
