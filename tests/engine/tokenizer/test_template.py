@@ -33,7 +33,7 @@ def worker_pid(renderer: TemplateRenderer) -> int:
     return worker._process.pid
 
 
-def test_helpers_of_hugging_face_templates() -> None:
+def test_functions_of_hugging_face_templates() -> None:
     source = (
         "{% for m in messages %}{% if loop.index > 1 %}{% break %}{% endif %}{{ m.role }}"
         "{% generation %}[{{ m.content }}]{% endgeneration %}{% endfor %}"
