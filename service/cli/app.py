@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from .chat import chat
+from .embed import embed
 from .failure import EXIT_CODES_HELP
 from .generate import generate
 from .models import models
@@ -46,7 +47,7 @@ def _options(
         raise typer.Exit()
 
 
-COMMANDS: tuple[Any, ...] = (serve, generate, chat, models, version)
+COMMANDS: tuple[Any, ...] = (serve, generate, chat, embed, models, version)
 
 for command in COMMANDS:
     app.command()(command)

@@ -52,10 +52,12 @@ def open_vectors(path: Path | None, *, resume: bool, overwrite: bool) -> VectorF
         )
     try:
         file = path.open("r+b" if resume and path.exists() else "w+b")
-        return kind.resumed(file)
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}", code=ExitCode.USAGE) from error
+    try:
+        return kind.resumed(file)
     except ValueError as error:
+        file.close()
         raise CommandError(
             f"{path} cannot be gone on with: {error}", "--overwrite it", ExitCode.USAGE
         ) from error

@@ -6,12 +6,10 @@ MLXFORGE_SOAK=1 they go through MiniLM, too (minutes).
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import resource
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from mlxforge.v1 import embedding_pb2
 
 from ..engine.embedding.running import tiny_model, words
 from ..engine.embedding.tiny_encoders import CONFIGS, tiny_weights
-from .serving import Client, details_of, serving, status_of_rpc
+from .serving import Client, details_of, serving, status_of_rpc, until
 
 PER_MESSAGE = 250
 MESSAGES = 400
@@ -103,13 +101,9 @@ async def test_a_cancel_stops_within_a_second() -> None:
         first = await call.read()
         assert first.sequence == 0
         scheduler = engine._serving.scheduler  # type: ignore[union-attr]
-        while not scheduler.busy:
-            await asyncio.sleep(0.001)
+        await until(lambda: scheduler.busy)
         call.cancel()
-        cancelled = time.monotonic()
-        while scheduler.busy:
-            assert time.monotonic() - cancelled < 1
-            await asyncio.sleep(0.001)
+        await until(lambda: not scheduler.busy, seconds=1)
 
 
 @pytest.mark.parametrize(
