@@ -36,9 +36,9 @@ from mlxforge.engine.request import GenerationRequest, SamplingParams  # noqa: E
 from mlxforge.engine.sequence import Group  # noqa: E402
 
 
-def prompts(count: int, length: int, vocab: int) -> list[list[int]]:
-    """The same random prompts for every engine."""
-    source = random.Random(7)
+def prompts(count: int, length: int, vocab: int, seed: int = 7) -> list[list[int]]:
+    """Random prompts; another ``seed`` gives others, which no prefix cache knows."""
+    source = random.Random(seed)
     return [[source.randrange(vocab) for _ in range(length)] for _ in range(count)]
 
 
@@ -144,7 +144,7 @@ def measure(shape: str, args: argparse.Namespace) -> tuple[list[dict[str, Any]],
     peer = {}
     for rows, sampled in cases:
         batch = prompts(rows, args.prompt, vocab)
-        run_peer(model, batch, 4, sampled)
+        run_peer(model, prompts(rows, args.prompt, vocab, seed=8), args.warm, sampled)
         peer[rows, sampled] = run_peer(model, batch, args.new, sampled)
         mx.clear_cache()
     step_rows = args.batches[0]
@@ -154,8 +154,9 @@ def measure(shape: str, args: argparse.Namespace) -> tuple[list[dict[str, Any]],
     engine = build(shapes.as_loaded(model, shape), shape, config, DeviceThread.shared(), refuse_errors)
     results = []
     for rows, sampled in cases:
-        batch = prompts(rows, args.prompt, vocab)
-        run_ours(engine, batch, 4, sampled)
+        batch = prompts(rows, args.prompt, vocab, seed=20 + 2 * len(results))
+        warm = prompts(rows, args.prompt, vocab, seed=21 + 2 * len(results))
+        run_ours(engine, warm, args.warm, sampled)
         seconds = run_ours(engine, batch, args.new, sampled)
         tokens = rows * args.new
         results.append(
@@ -183,6 +184,7 @@ def main() -> None:
     parser.add_argument("--batches", default="4,16", help="rows at once")
     parser.add_argument("--prompt", type=int, default=128, help="prompt tokens")
     parser.add_argument("--new", type=int, default=128, help="new tokens")
+    parser.add_argument("--warm", type=int, default=64, help="new tokens of the runs not timed")
     parser.add_argument("--steps", type=int, default=60, help="steps timed for the bare loop")
     parser.add_argument("--no-prefix-cache", dest="prefix_cache", action="store_false")
     parser.add_argument("--out", type=Path, default=Path("bench/results"))

@@ -106,11 +106,10 @@ def make_runner(loaded: LoadedModel, config: EngineConfig) -> tuple[Runner, KVLa
     if all(type(cache) is mlx_cache.KVCache for cache in caches):
         loaded.model(mx.array([[0]]), cache=caches)
         layout = KVLayout.of([(cache.keys, cache.values) for cache in caches])
-        heads = int(loaded.config.get("num_attention_heads") or 0)
         model = loaded.model
         if config.fuse_projections and llama.eligible(model):
             model = llama.LlamaForward(model)
-        return SlotRunner(model, layout, heads), layout
+        return SlotRunner(model, layout), layout
     return CacheRunner(loaded.model, loaded.architecture), None
 
 

@@ -44,8 +44,6 @@ class LayerSlots:
             keys, values = mx.pad(keys, padding), mx.pad(values, padding)
         self.keys = mx.put_along_axis(self.keys, index, keys, axis=2)
         self.values = mx.put_along_axis(self.values, index, values, axis=2)
-        if self.slots.ragged:
-            return self.keys, self.values
         rows, view = self.slots.rows, self.slots.view
         return self.keys[:rows, :, :view], self.values[:rows, :, :view]
 
@@ -63,10 +61,10 @@ class LayerSlots:
 class Slots:
     """All layers' slots and where each row stands. Sizes in rows and positions."""
 
-    def __init__(self, layout: KVLayout, *, ragged: bool) -> None:
+    layer_class: type[LayerSlots] = LayerSlots
+
+    def __init__(self, layout: KVLayout) -> None:
         self.layout = layout
-        # Whether attention gets whole buffers and reads each row's length itself.
-        self.ragged = ragged
         self.layers: list[LayerSlots] = []
         self.capacity = 0
         self.positions = 0
@@ -84,17 +82,10 @@ class Slots:
         """Bytes held."""
         return self.capacity * self.positions * self.layout.token_bytes
 
-    @property
-    def arrays(self) -> list[mx.array]:
-        """All that a step reads and writes: where rows stand, then each layer's memory."""
-        memory = [array for layer in self.layers for array in (layer.keys, layer.values)]
-        return [self.offset, self.lengths, self.index, *memory]
-
-    @arrays.setter
-    def arrays(self, arrays: list[mx.array]) -> None:
-        self.offset, self.lengths, self.index, *memory = arrays
-        for number, layer in enumerate(self.layers):
-            layer.keys, layer.values = memory[2 * number : 2 * number + 2]
+    def point_at(self, memory: Sequence[tuple[mx.array, mx.array]]) -> None:
+        """Use these keys and values, one pair per layer."""
+        for layer, (keys, values) in zip(self.layers, memory, strict=True):
+            layer.keys, layer.values = keys, values
 
     def release(self) -> None:
         """Give all memory back."""
@@ -112,7 +103,7 @@ class Slots:
                 keys[:rows, :, :kept] = old[number].keys[:rows, :, :kept]
                 values[:rows, :, :kept] = old[number].values[:rows, :, :kept]
             mx.eval(keys, values)
-            self.layers.append(LayerSlots(self, keys, values))
+            self.layers.append(self.layer_class(self, keys, values))
             if old:
                 old[number].keys = old[number].values = None  # type: ignore[assignment]
         self.capacity, self.positions = capacity, positions
@@ -157,12 +148,9 @@ class Slots:
     def mask(self, return_array: bool, window: int | None) -> mx.array | None:
         """See ``LayerSlots.make_mask``."""
         in_window = window is None or self.view <= window
-        if self.ragged and in_window and not return_array:
-            return None
         if in_window and not return_array and int(self._host.min()) + 1 == self.view:
             return None
-        width = self.positions if self.ragged else self.view
-        places = mx.arange(width)[None, None, None]
+        places = mx.arange(self.view)[None, None, None]
         lengths = self.lengths[:, None, None, None]
         allowed = places < lengths
         if not in_window:

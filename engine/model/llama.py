@@ -1,7 +1,7 @@
 """The forward pass of the Llama family with fewer, larger operations.
 
 Queries, keys and values come from one matrix product, gate and up from another; on CUDA the
-steps between products are single kernels (``cuda``). It computes what mlx-lm's own classes
+steps between products are single kernels (``kernels``). It computes what mlx-lm's own classes
 do, from their weights, for the model types in ``_MODULES``; anything unusual about a model
 (sliding windows, another rotation) leaves it to mlx-lm's class.
 """
@@ -15,8 +15,9 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from . import cuda
-from .attention import attend
+from ..kernels import layer as kernels
+from ..kernels.attention import Rotation
+from ..kv.ragged import RaggedLayer
 
 # mlx-lm modules whose decoder layers have exactly the shape computed here.
 _MODULES = ("llama", "qwen2", "qwen3")
@@ -49,52 +50,48 @@ class LlamaForward:
         self.epsilon: float = inner.norm.eps
         self.norm: mx.array = inner.norm.weight
         self.head = getattr(model, "lm_head", None) or self.embedding.as_linear
-        self.frequencies, self.traditional = _rotation(self.rope)
+        self._turning = _turning(self.rope)
         self.layers = [_take_over(layer) for layer in inner.layers]
-        self._fused = cuda.available() and self.frequencies is not None
+        self.rotations = [self._rotation(layer) for layer in self.layers]
+
+    @property
+    def fits_kernels(self) -> bool:
+        """Whether the decode kernels know this model's rotation."""
+        return self._turning is not None
+
+    def _rotation(self, layer: Layer) -> Rotation | None:
+        return None if self._turning is None else Rotation(*self._turning, layer.qk_norms)
 
     def __call__(self, tokens: mx.array, cache: list[Any]) -> mx.array:
         """Logits (rows, n, vocab) of ``tokens`` (rows, n); ``cache`` has one entry a layer."""
-        fused = self._fused and tokens.shape[1] == 1
-        mask = cache[0].make_mask(tokens.shape[1])
+        fused = isinstance(cache[0], RaggedLayer)
+        mask = None if fused else cache[0].make_mask(tokens.shape[1])
         x = self.embedding(tokens)
         normed = mx.fast.rms_norm(x, self.layers[0].attention_norm, self.epsilon)
         followers = [layer.attention_norm for layer in self.layers[1:]] + [self.norm]
-        for layer, entry, follower in zip(self.layers, cache, followers, strict=True):
-            added = self._attention(layer, normed, mask, entry, fused)
-            x, normed = self._add_norm(x, added, layer.mlp_norm, fused)
+        for number, (layer, entry) in enumerate(zip(self.layers, cache, strict=True)):
+            if fused:
+                mixed = entry.attend(layer.qkv(normed), self.rotations[number], self.scale)
+            else:
+                mixed = self._attend(layer, layer.qkv(normed), mask, entry)
+            x, normed = self._add_norm(x, layer.out(mixed), layer.mlp_norm, fused)
             added = layer.down(_swiglu(layer.gate_up(normed), fused))
-            x, normed = self._add_norm(x, added, follower, fused)
+            x, normed = self._add_norm(x, added, followers[number], fused)
         logits: mx.array = self.head(normed)
         return logits
 
-    def _attention(
-        self, layer: Layer, x: mx.array, mask: mx.array | str | None, entry: Any, fused: bool
+    def _attend(
+        self, layer: Layer, qkv: mx.array, mask: mx.array | str | None, entry: Any
     ) -> mx.array:
-        rows, count, _ = x.shape
-        q, k, v = (self._rotate if fused else self._rotate_plain)(layer, layer.qkv(x), entry.offset)
+        q, k, v = self.rotate(layer, qkv, entry.offset)
         keys, values = entry.update_and_fetch(k, v)
-        attended = attend(q, keys, values, entry, self.scale, mask)
-        out: mx.array = layer.out(attended.transpose(0, 2, 1, 3).reshape(rows, count, -1))
-        return out
+        mixed = mx.fast.scaled_dot_product_attention(q, keys, values, scale=self.scale, mask=mask)
+        return mixed.transpose(0, 2, 1, 3).reshape(*qkv.shape[:2], -1)
 
-    def _rotate(
-        self, layer: Layer, qkv: mx.array, offset: mx.array
-    ) -> tuple[mx.array, mx.array, mx.array]:
-        assert self.frequencies is not None
-        return cuda.rotate(
-            qkv,
-            offset,
-            self.frequencies,
-            self.heads,
-            self.kv_heads,
-            traditional=self.traditional,
-            norms=layer.qk_norms,
-        )
-
-    def _rotate_plain(
+    def rotate(
         self, layer: Layer, qkv: mx.array, offset: mx.array | int
     ) -> tuple[mx.array, mx.array, mx.array]:
+        """Queries, keys and values, each (rows, heads, n, dim), of ``qkv`` (rows, n, width)."""
         rows, count, width = qkv.shape
         heads, kv_heads = self.heads, self.kv_heads
         split = qkv.reshape(rows, count, heads + 2 * kv_heads, -1)
@@ -110,7 +107,7 @@ class LlamaForward:
         self, x: mx.array, added: mx.array, weight: mx.array, fused: bool
     ) -> tuple[mx.array, mx.array]:
         if fused:
-            return cuda.add_norm(x, added, weight, self.epsilon)
+            return kernels.add_norm(x, added, weight, self.epsilon)
         x = x + added
         return x, mx.fast.rms_norm(x, weight, self.epsilon)
 
@@ -133,15 +130,15 @@ def eligible(model: Any) -> bool:
 
 def _swiglu(both: mx.array, fused: bool) -> mx.array:
     if fused and both.shape[-1] % 16 == 0:
-        return cuda.swiglu(both)
+        return kernels.swiglu(both)
     gate, up = mx.split(both, 2, axis=-1)
     return nn.silu(gate) * up
 
 
-def _rotation(rope: Any) -> tuple[mx.array | None, bool]:
+def _turning(rope: Any) -> tuple[mx.array, bool] | None:
     """Radians per position of each pair of dimensions, and whether pairs are neighbours.
 
-    None for rotations that the kernel does not do.
+    None for rotations that the kernels do not do.
     """
     from mlx_lm.models.rope_utils import Llama3RoPE
 
@@ -150,7 +147,7 @@ def _rotation(rope: Any) -> tuple[mx.array | None, bool]:
         return mx.exp(-powers * math.log(rope.base)), bool(rope.traditional)
     if type(rope) is Llama3RoPE:
         return 1.0 / rope._freqs, bool(rope.traditional)
-    return None, False
+    return None
 
 
 def _alike(projections: list[Any]) -> bool:

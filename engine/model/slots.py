@@ -8,10 +8,11 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
+from ..kv import ragged
 from ..kv.layout import KVLayout
 from ..kv.slots import Slots
 from ..kv.staging import Staging
-from . import attention
+from .llama import LlamaForward
 
 # Widths a step is computed at on a GPU. Few widths mean few kernels to prepare and results
 # that do not change when a neighbour leaves; a row of filler costs next to nothing there.
@@ -34,16 +35,17 @@ class SlotRunner:
 
     prefill_rows = 64
 
-    def __init__(self, model: Any, layout: KVLayout, heads: int) -> None:
-        """``heads``: query heads of the model, 0 when not known."""
+    def __init__(self, model: Any, layout: KVLayout) -> None:
         self.model = model
         self.layout = layout
         self.on_gpu = mx.default_device().type == mx.DeviceType.gpu
         self.chunk_unit = _GPU_CHUNK if self.on_gpu else 1
-        ragged = bool(heads) and attention.ragged_available(layout, heads)
-        if ragged:
-            attention.install()
-        self.slots = Slots(layout, ragged=ragged)
+        kernels = (
+            isinstance(model, LlamaForward)
+            and model.fits_kernels
+            and ragged.serves(layout, model.heads)
+        )
+        self.slots = ragged.RaggedSlots(layout) if kernels else Slots(layout)
         self._rows = 0
         # Compiled steps by the one thing that is fixed in them besides shapes.
         self._compiled: dict[int, Any] = {}
@@ -115,7 +117,7 @@ class SlotRunner:
         host = np.zeros(width, np.int32)
         host[: len(lengths)] = lengths
         self.slots.prepare(host, width)
-        if self.slots.ragged:
+        if isinstance(self.slots, ragged.RaggedSlots):
             return self._compiled_step(tokens)
         return self._step(tokens)
 
@@ -126,28 +128,30 @@ class SlotRunner:
     def _compiled_step(self, tokens: mx.array) -> mx.array:
         """The same, without building its few hundred operations in Python every time.
 
-        Only where nothing but array shapes and ``slots.longest`` decides what is computed:
-        with the ragged kernel, which takes whole buffers and no mask.
+        Only where shapes and ``slots.longest`` alone decide what is computed: with kernels
+        that take whole buffers, write them in place and need no mask.
         """
         slots = self.slots
         step = self._compiled.get(slots.longest)
         if step is None:
             step = self._compiled[slots.longest] = mx.compile(self._traced)
-        logits, arrays = step(tokens, slots.arrays)
-        slots.arrays = arrays
-        out: mx.array = logits
-        return out
+        memory = [(layer.keys, layer.values) for layer in slots.layers]
+        logits: mx.array = step(tokens, slots.offset, memory)
+        return logits
 
     def _traced(
-        self, tokens: mx.array, arrays: list[mx.array]
-    ) -> tuple[mx.array, list[mx.array]]:
+        self, tokens: mx.array, offset: mx.array, memory: list[tuple[mx.array, mx.array]]
+    ) -> mx.array:
         """A pure function of its arrays, for ``mx.compile`` to trace."""
-        held = self.slots.arrays
-        self.slots.arrays = arrays
-        logits = self._step(tokens)
-        result = self.slots.arrays
-        self.slots.arrays = held
-        return logits, result
+        slots = self.slots
+        held = slots.offset, [(layer.keys, layer.values) for layer in slots.layers]
+        try:
+            slots.offset = offset
+            slots.point_at(memory)
+            return self._step(tokens)
+        finally:
+            slots.offset = held[0]
+            slots.point_at(held[1])
 
     def keep(self, order: Sequence[int]) -> None:
         """See ``Runner.keep``."""

@@ -76,6 +76,22 @@ class Filter:
         return mx.where(limited, threshold, -math.inf)
 
 
+def settings(rows: Sequence[Sampling], vocab: int) -> mx.array:
+    """The same limits as ``kernels.draw`` takes them, shape (rows, 4)."""
+    return mx.array(
+        [
+            (
+                1.0 / p.temperature,
+                p.top_p,
+                p.top_k if 0 < p.top_k < vocab else vocab,
+                math.log(p.min_p) if p.min_p > 0 else -math.inf,
+            )
+            for p in rows
+        ],
+        mx.float32,
+    ).reshape(-1, 4)
+
+
 def _column(values: list[float]) -> mx.array:
     return mx.array(values, mx.float32)[:, None]
 

@@ -16,6 +16,8 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import kernels
+from ..kernels.draw import draw
 from ..sequence import Sequence
 from . import nucleus, seeds
 from .penalties import Penalties
@@ -74,6 +76,8 @@ class Sampler:
         self._seeds = [p.seed for _, p in drawn]
         self._temperature = mx.array([[1.0 / p.temperature] for _, p in drawn])
         self._filter = nucleus.Filter.of([p for _, p in drawn], self.vocab)
+        if kernels.available():
+            self._settings = nucleus.settings([p for _, p in drawn], self.vocab)
         self._reported = tuple(
             row for row, s in enumerate(batch) if s.sampling.logprobs is not None
         )
@@ -156,18 +160,24 @@ class Sampler:
         return x
 
     def _draw(self, x: mx.array, tokens: mx.array) -> mx.array:
-        everyone = len(self._drawn) == x.shape[0]
-        logits = (x if everyone else x[self._drawn_rows]).astype(mx.float32)
-        logits = logits * self._temperature
-        if self._filter is not None:
-            logits = self._filter.apply(logits)
         positions = [self._sequences[row].launched for row in self._drawn]
         keys = mx.array(seeds.keys(self._seeds, positions))
-        drawn = mx.argmax(logits + _gumbel(keys, self.vocab), axis=-1).astype(mx.uint32)
+        everyone = len(self._drawn) == x.shape[0]
+        if kernels.available():
+            drawn = draw(x, self._drawn_rows, self._settings, keys)
+        else:
+            drawn = self._draw_portably(x if everyone else x[self._drawn_rows], keys)
         if everyone:
             return drawn
         tokens[self._drawn_rows] = drawn
         return tokens
+
+    def _draw_portably(self, x: mx.array, keys: mx.array) -> mx.array:
+        """What ``kernels.draw`` does, in MLX operations."""
+        logits = x.astype(mx.float32) * self._temperature
+        if self._filter is not None:
+            logits = self._filter.apply(logits)
+        return mx.argmax(logits + _gumbel(keys, self.vocab), axis=-1).astype(mx.uint32)
 
     def _logprobs(self, x: mx.array, tokens: mx.array) -> Logprobs:
         rows = mx.array(self._reported)
