@@ -106,7 +106,7 @@ def main() -> None:
     layer = LayerLayout(kv_heads, dim, kv_heads, dim, dtype)
     forward = llama.LlamaForward(model)
     runner = SlotRunner(forward, KVLayout((layer,) * config["num_hidden_layers"]))
-    runner.reserve(args.rows, args.context + 8)
+    runner.slots.resize(args.rows, args.context + 64, 0)
     runner._rows = args.rows
     runner.slots.prepare(np.full(args.rows, args.context, np.int32), args.rows)
     tokens = mx.zeros((args.rows,), mx.uint32)
