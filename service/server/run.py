@@ -63,9 +63,10 @@ async def _load_all(registry: Registry, reporter: Reporter) -> None:
     for entry in list(registry):
         try:
             await registry.load(entry.id)
-        except EngineError as error:
-            _log.error("model %s failed to load: %s", entry.id, error)
-            failed.append(error.message)
+        except Exception as error:
+            fault = None if isinstance(error, EngineError) else error
+            _log.error("model %s failed to load: %s", entry.id, entry.error, exc_info=fault)
+            failed.append(entry.error)
         reporter.loaded(entry)
     if len(failed) == len(list(registry)):
         raise LoadError("no model could be loaded. " + "; ".join(failed))

@@ -269,3 +269,14 @@ async def test_bad_requests_disturb_no_stream(start: Start) -> None:
 async def _text(client: Client, request: Request) -> str:
     call = client.generation.StreamGenerate(request)
     return "".join([response.delta.text async for response in call])
+
+
+async def test_a_small_message_cannot_unpack_into_a_large_one(start: Start) -> None:
+    client = await start()
+    async with grpc.aio.insecure_channel(
+        client.address, compression=grpc.Compression.Gzip
+    ) as channel:
+        other = Client(client.server, client.registry, client.engine, client.address, channel)
+        error = await refused(other.generation.Generate(Request(prompt="x" * 64 * 2**20)))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert client.engine.started == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
 import signal
 import sys
 from dataclasses import dataclass
@@ -267,3 +269,50 @@ async def test_serve_and_ask() -> None:
         if server.returncode is None:
             server.kill()
             await server.communicate()
+
+
+async def test_chat_in_a_terminal(start: Start) -> None:
+    client = await start(FakeEngine(script=Script(word_seconds=0.05)))
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "mlxforge.service.cli", "chat", "-a", client.address),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = ""
+
+    async def read_until(text: str) -> None:
+        nonlocal seen
+        async with asyncio.timeout(30):
+            while text not in seen:
+                seen += (await asyncio.to_thread(os.read, ours, 4096)).decode()
+        seen = seen.partition(text)[2]
+
+    try:
+        await read_until("> ")
+        os.write(ours, b"/help\n")
+        await read_until("/reset")
+        await read_until("> ")
+        os.write(ours, b"ping pong\n")
+        await read_until("\n")
+        await read_until("ping pong ping")
+        process.send_signal(signal.SIGINT)
+        await read_until("> ")
+        await until(lambda: client.engine.live == 0, 2.0)
+        os.write(ours, b"more\n")
+        await read_until("\n")
+        await read_until("more more")
+        await read_until("> ")
+        os.write(ours, b"/exit\n")
+        async with asyncio.timeout(10):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        os.close(ours)
+    last = client.engine.requests[-1]
+    assert [m.content for m in last.chat.messages] == ["more"]  # type: ignore[union-attr]
