@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
-from llguidance import LLMatcher, LLParserLimits
+from mlxforge.engine.request import Constraint
 
-from ..errors import InvalidRequest
-from ..request import Constraint, ConstraintKind
-from . import lark
 from .cache import ByteLRU
+from .helper import CompileHelper
 from .matcher import Grammar
 from .vocabulary import Vocabulary, VocabularySource
 
@@ -20,6 +18,9 @@ class GrammarCompiler:
 
     ``vocab_size``: the width of the model's logits. ``cache_bytes``: what compiled grammars
     may cost in memory, estimated; the least recently used are dropped.
+
+    A helper process compiles first, with limits on time and memory; only what passed there
+    is compiled in this process. ``close`` ends it.
     """
 
     def __init__(
@@ -31,42 +32,40 @@ class GrammarCompiler:
         cache_bytes: int = 64 * 2**20,
     ) -> None:
         self.vocabulary = Vocabulary(tokenizer, vocab_size, eos_token_ids)
+        self.helper = CompileHelper(self.vocabulary)
         self._cache: ByteLRU[Constraint, Grammar] = ByteLRU(cache_bytes)
-        self._limits = LLParserLimits(verbose_errors=False)
+        self._pending: dict[Constraint, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def compile(self, constraint: Constraint) -> Grammar:
+    @property
+    def cached_bytes(self) -> int:
+        """What the cached grammars cost, estimated."""
+        return self._cache.used
+
+    def compile(self, constraint: Constraint, special_token_ids: Iterable[int] = ()) -> Grammar:
         """The grammar of a constraint.
 
-        Raises ``InvalidRequest`` (field ``json_schema``, ``regex``, ``grammar`` or
-        ``choice.values[i]``) when it is none or cannot be enforced, ``ResourceExhausted``
-        when it is too large.
+        ``special_token_ids``: those that the grammar itself may place (the marks of a
+        model's tool calls). Raises ``InvalidRequest`` (field ``json_schema``, ``regex``,
+        ``grammar`` or ``choice.values``) when it is none or cannot be enforced,
+        ``ResourceExhausted`` when it is too large.
         """
-        grammar = self._cache.get(constraint)
-        if grammar is None:
-            grammar = self._compile(constraint)
-            self._cache.put(constraint, grammar, grammar.cost_bytes)
+        with self._lock:
+            turn = self._pending.setdefault(constraint, threading.Lock())
+        try:
+            with turn:  # equal constraints at once are compiled once
+                grammar = self._cache.get(constraint)
+                if grammar is None:
+                    grammar = self._compile(constraint, special_token_ids)
+                    self._cache.put(constraint, grammar, grammar.cost_bytes)
+        finally:
+            with self._lock:
+                self._pending.pop(constraint, None)
         return grammar
 
     def close(self) -> None:
-        """End what was started for compiling. May be called twice."""
+        """End the helper process. May be called twice."""
+        self.helper.close()
 
-    def _compile(self, constraint: Constraint) -> Grammar:
-        source = self._source(constraint)
-        matcher = LLMatcher(self.vocabulary.tokenizer, source, log_level=0, limits=self._limits)
-        if matcher.is_error():
-            raise InvalidRequest.of(constraint.kind.value, matcher.get_error()[:500])
-        return Grammar(self.vocabulary, matcher, source, 4096 + 16 * len(source))
-
-    def _source(self, constraint: Constraint) -> str:
-        match constraint.kind:
-            case ConstraintKind.CHOICE:
-                return lark.choice(constraint.choices)
-            case ConstraintKind.REGEX:
-                return LLMatcher.grammar_from_regex(constraint.source)
-            case ConstraintKind.GRAMMAR:
-                return LLMatcher.grammar_from_lark(constraint.source)
-            case ConstraintKind.JSON_OBJECT:
-                return LLMatcher.grammar_from_json_schema('{"type": "object"}')
-            case ConstraintKind.JSON_SCHEMA:
-                return LLMatcher.grammar_from_json_schema(constraint.source)
+    def _compile(self, constraint: Constraint, special_token_ids: Iterable[int]) -> Grammar:
+        return Grammar(self.vocabulary, self.helper.check(constraint), special_token_ids)

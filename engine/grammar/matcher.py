@@ -3,46 +3,88 @@
 from __future__ import annotations
 
 import os
+import threading
+import weakref
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from llguidance import LLExecutor, LLMatcher
 from numpy.typing import NDArray
 
-from ..errors import EngineError, ResourceExhausted, Unsupported
+from mlxforge.engine.errors import EngineError, ResourceExhausted, Unsupported
+
+from .limits import parser_limits
 from .vocabulary import Vocabulary
 
 _ALL = np.uint32(0xFFFFFFFF)
-# Stop reasons of llguidance that mean "over the limit" rather than "broken".
-_LIMITS = frozenset({"ParserTooComplex", "LexerTooComplex", "MaxTokensTotal", "MaxTokensParser"})
+_STATES_PER_REPLICA = 4
+_MAX_REPLICAS = 8
+_BYTES = 64 * 1024
+_BYTES_PER_CHAR = 24
+
+
+class _Replica:
+    """A compiled matcher and the states copied from it, which share its lexer.
+
+    Copies are cheap and profit from each other's lexer states, but take turns at them, and a
+    lexer that ran out of fuel for one is of no use to the others.
+    """
+
+    __slots__ = ("broken", "matcher", "states")
+
+    def __init__(self, matcher: LLMatcher) -> None:
+        self.matcher = matcher
+        self.states: weakref.WeakSet[GrammarState] = weakref.WeakSet()
+        self.broken = False
 
 
 class Grammar:
-    """A compiled constraint, shared by all answers that use it; immutable.
+    """A compiled constraint, shared by all answers that use it. Thread-safe.
 
     ``special_token_ids`` are the special tokens that the grammar itself may place (the marks
     of a model's tool calls); all others stay out of constrained text.
     """
 
-    __slots__ = ("_matcher", "_text_words", "cost_bytes", "source", "vocabulary")
+    __slots__ = ("_lock", "_replicas", "source", "text_words", "vocabulary")
 
     def __init__(
-        self,
-        vocabulary: Vocabulary,
-        matcher: LLMatcher,
-        source: str,
-        cost_bytes: int,
-        special_token_ids: Iterable[int] = (),
+        self, vocabulary: Vocabulary, source: str, special_token_ids: Iterable[int] = ()
     ) -> None:
         self.vocabulary = vocabulary
         self.source = source
-        self.cost_bytes = cost_bytes
-        self._matcher = matcher
-        self._text_words = vocabulary.text_words | vocabulary.words(special_token_ids)
+        self.text_words = vocabulary.text_words | vocabulary.words(special_token_ids)
+        self._lock = threading.Lock()
+        self._replicas: list[_Replica] = []
+        self._replicate()
+
+    @property
+    def cost_bytes(self) -> int:
+        """What it takes in memory, estimated; see tests/engine/grammar/test_compiler.py."""
+        return _BYTES + _BYTES_PER_CHAR * len(self.source)
 
     def start(self) -> GrammarState:
-        """The state of a new answer; costs microseconds."""
-        return GrammarState(self.vocabulary, self._matcher.deep_copy(), self._text_words)
+        """The state of a new answer; microseconds, or a few milliseconds every fourth time."""
+        with self._lock:
+            usable = [replica for replica in self._replicas if not replica.broken]
+            replica = min(usable, key=lambda r: len(r.states), default=None)
+            crowded = replica is not None and len(replica.states) >= _STATES_PER_REPLICA
+            if replica is None or (crowded and len(usable) < _MAX_REPLICAS):
+                self._replicas = usable
+                replica = self._replicate()
+            return GrammarState(self, replica, replica.matcher.deep_copy())
+
+    def fresh_matcher(self) -> LLMatcher:
+        """A matcher that shares nothing. Raises ``ResourceExhausted``."""
+        tokenizer = self.vocabulary.tokenizer
+        matcher = LLMatcher(tokenizer, self.source, log_level=0, limits=parser_limits())
+        if matcher.is_error():  # the compiler's helper found it good
+            raise ResourceExhausted("the constraint cannot be compiled now")
+        return matcher
+
+    def _replicate(self) -> _Replica:
+        replica = _Replica(self.fresh_matcher())
+        self._replicas.append(replica)
+        return replica
 
 
 class GrammarState:
@@ -52,16 +94,22 @@ class GrammarState:
     row must be ended with it.
     """
 
-    __slots__ = ("_ended", "_text_words", "error", "matcher", "vocabulary")
+    __slots__ = ("__weakref__", "_ended", "_replica", "_tokens", "error", "grammar", "matcher")
 
-    def __init__(
-        self, vocabulary: Vocabulary, matcher: LLMatcher, text_words: NDArray[np.uint32]
-    ) -> None:
-        self.vocabulary = vocabulary
+    def __init__(self, grammar: Grammar, replica: _Replica | None, matcher: LLMatcher) -> None:
+        self.grammar = grammar
         self.matcher = matcher
         self.error: EngineError | None = None
-        self._text_words = text_words
+        self._tokens: list[int] = []
         self._ended = False
+        self._replica = replica
+        if replica is not None:
+            replica.states.add(self)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The model's vocabulary."""
+        return self.grammar.vocabulary
 
     def accept(self, token_id: int) -> None:
         """Append a token. Raises ``EngineError`` when the grammar does not allow it."""
@@ -69,14 +117,20 @@ class GrammarState:
             raise self.error
         if token_id in self.vocabulary.eos_token_ids and self.can_end:
             self._ended = True
-        elif self._ended or not self.matcher.consume_token(token_id):
+            return
+        allowed = not self._ended and (
+            self.matcher.consume_token(token_id)
+            or (self._revive() and self.matcher.consume_token(token_id))
+        )
+        if not allowed:
             raise self._fail(f"the grammar does not allow token {token_id} here")
+        self._tokens.append(token_id)
 
     def accepts(self, token_ids: Sequence[int]) -> int:
         """How many of these tokens, in order, could be appended; appends none."""
         if self.error is not None or self._ended:
             return 0
-        return self.matcher.validate_tokens(list(token_ids))
+        return int(self.matcher.validate_tokens(list(token_ids)))
 
     @property
     def can_end(self) -> bool:
@@ -90,43 +144,65 @@ class GrammarState:
             return True
         return self.error is None and self.matcher.is_stopped() and self.matcher.is_accepting()
 
+    @property
+    def active(self) -> bool:
+        """Whether the next mask has to be computed."""
+        return self.error is None and not self._ended
+
     def forced_tokens(self) -> list[int]:
         """Tokens that must follow whatever the model says; does not append them."""
-        if self.error is not None or self._ended:
-            return []
-        return self.matcher.compute_ff_tokens()
+        return list(self.matcher.compute_ff_tokens()) if self.active else []
 
     def copy(self) -> GrammarState:
         """An independent state at the same place, for another choice of the request."""
-        other = GrammarState(self.vocabulary, self.matcher.deep_copy(), self._text_words)
+        other = GrammarState(self.grammar, self._replica, self.matcher.deep_copy())
         other.error, other._ended = self.error, self._ended
+        other._tokens = self._tokens.copy()
         return other
 
-    def _settle(self, row: NDArray[np.uint32]) -> None:
+    def settle(self, row: NDArray[np.uint32]) -> None:
         """Turn what llguidance wrote into ``row`` into the mask of this state."""
-        if self._ended or self.error is not None:
-            row[:] = self.vocabulary.eos_words
-            return
-        row &= self._text_words
-        if self.matcher.is_error():
-            self._fail("the constraint became too complex")
-        elif self.can_end:
-            row |= self.vocabulary.eos_words
-        elif not row.any():
-            self._fail("the model's vocabulary cannot continue the constraint")
-        if self.error is not None:
+        if self.active and not self._finish(row):
+            # Another row may have broken the lexer that this one shares: start again alone.
+            if self._revive():
+                self.matcher.unsafe_compute_mask_ptr(row.ctypes.data, row.nbytes)
+            if not self._finish(row):
+                self._fail(
+                    "became too complex"
+                    if self.matcher.is_error()
+                    else "cannot be continued with the model's vocabulary"
+                )
+        if not self.active:
             row[:] = self.vocabulary.eos_words
 
+    def _finish(self, row: NDArray[np.uint32]) -> bool:
+        """Let the end in where the text conforms; False when nothing is allowed."""
+        if self.matcher.is_error():
+            return False
+        row &= self.grammar.text_words
+        if self.matcher.is_accepting():
+            row |= self.vocabulary.eos_words
+            return True
+        return bool(row.any())
+
+    def _revive(self) -> bool:
+        """Go on with a matcher of its own; False when it does not get to this place either."""
+        if self._replica is None:
+            return False
+        self._replica.broken = True
+        self._replica = None
+        self.matcher = self.grammar.fresh_matcher()
+        return not self._tokens or bool(self.matcher.consume_tokens(self._tokens))
+
     def _fail(self, what: str) -> EngineError:
-        reason = self.matcher.stop_reason()
-        if self.matcher.is_error() and reason in _LIMITS:
+        if self.matcher.is_error():
             self.error = ResourceExhausted(
-                f"{what} ({reason}); simplify it",
+                f"the constraint {what}; simplify it",
                 reason="CONSTRAINT_TOO_COMPLEX",
                 retry_after=None,
             )
         else:
-            self.error = Unsupported(f"constrained output: {what}", reason="CONSTRAINT_FAILED")
+            self.error = Unsupported(f"the constraint {what}", reason="CONSTRAINT_FAILED")
         return self.error
 
 
@@ -162,14 +238,14 @@ def fill_masks(states: Sequence[GrammarState | None], out: NDArray[np.uint32]) -
             out[row] = _ALL
         elif out.shape[1] != state.vocabulary.mask_words:
             raise ValueError(f"out must have {state.vocabulary.mask_words} words a row")
-        elif state.error is None and not state._ended:
+        elif state.active:
             work.append((state.matcher, row))
     if work:
         _pool().unsafe_compute_mask_ptr(work, out.ctypes.data, out.shape[1] * 4, out.shape[0])
     failed = []
     for row, state in enumerate(states):
         if state is not None:
-            state._settle(out[row])
+            state.settle(out[row])
             if state.error is not None:
                 failed.append(row)
     return tuple(failed)

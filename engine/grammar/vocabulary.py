@@ -59,9 +59,10 @@ class Vocabulary:
         )
         self.tokens = tuple(source.token_bytes(i) for i in range(size))
         # llguidance wants an end token; one that never occurs in text stands in for none.
-        eos = sorted(self.eos_token_ids) or [self._unused()]
-        adapter = _Adapter(source, self.tokens, eos[0], sorted(self.special_token_ids))
-        self.tokenizer = LLTokenizer(TokenizerWrapper(adapter), eos_token=eos)
+        self.native_eos = sorted(self.eos_token_ids) or [self._unused()]
+        special = sorted(self.special_token_ids)
+        adapter = _Adapter(source, self.tokens, self.native_eos[0], special)
+        self.tokenizer = LLTokenizer(TokenizerWrapper(adapter), eos_token=self.native_eos)
         self.eos_words = self.words(self.eos_token_ids)
         self.text_words = self.words(
             i for i, token in enumerate(self.tokens) if token and i not in self.special_token_ids

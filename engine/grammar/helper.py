@@ -1,0 +1,189 @@
+"""The engine's side of the helper process that compiles constraints."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from mlxforge.engine.errors import InternalError, InvalidRequest, ResourceExhausted
+from mlxforge.engine.request import Constraint, ConstraintKind
+
+from . import limits
+from .vocabulary import Vocabulary
+
+_START_SECONDS = 30.0
+
+
+class CompileHelper:
+    """One helper process, started ahead and started again after it died.
+
+    ``check`` may be called from any thread; calls take turns.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._hello = _line(
+            {
+                "tokens": [base64.b64encode(token).decode() for token in vocabulary.tokens],
+                "special": sorted(vocabulary.special_token_ids),
+                "eos": vocabulary.native_eos,
+            }
+        )
+        self._turn = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
+        self._start()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the helper; None while there is none."""
+        process = self._process
+        return None if process is None else process.pid
+
+    def check(self, constraint: Constraint) -> str:
+        """The grammar of a constraint. Raises ``InvalidRequest``, ``ResourceExhausted``."""
+        request = _line(
+            {
+                "kind": constraint.kind.value,
+                "source": constraint.source,
+                "choices": list(constraint.choices),
+            }
+        )
+        if not self._turn.acquire(timeout=limits.COMPILE_WALL_SECONDS):
+            raise ResourceExhausted("the grammar compiler is busy", retry_after=1.0)
+        try:
+            answer = self._ask(request)
+        finally:
+            self._turn.release()
+        if "grammar" in answer:
+            return str(answer["grammar"])
+        if "refused" in answer:
+            raise _refusal(constraint, answer)
+        raise _too_complex(str(answer.get("complex", "takes too long to compile")))
+
+    def close(self) -> None:
+        """End the process. May be called twice."""
+        with self._turn:
+            self._closed = True
+            self._kill()
+
+    def _ask(self, request: bytes) -> dict[str, Any]:
+        """The answer to a request; an empty one when the helper did not survive it."""
+        for attempt in range(2):
+            if self._process is None:
+                self._start()
+            process = self._ready()
+            try:
+                _write(process, request)
+            except OSError:
+                # It died between two requests, which is not this one's fault.
+                self._kill()
+                if attempt == 0:
+                    continue
+                break
+            answer = _read(process, limits.COMPILE_WALL_SECONDS)
+            if answer is not None:
+                return answer
+            self._kill()
+            if not self._closed:
+                self._start()  # so that the next request finds it ready
+            return {}
+        raise InternalError("the grammar compiler cannot be started")
+
+    def _start(self) -> None:
+        if self._closed:
+            raise InternalError("the grammar compiler is closed")
+        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        self._waiting_for_ready = True
+
+    def _ready(self) -> subprocess.Popen[bytes]:
+        process = self._process
+        if process is None:
+            raise InternalError("the grammar compiler cannot be started")
+        if self._waiting_for_ready:
+            try:
+                _write(process, self._hello)
+                ready = _read(process, _START_SECONDS)
+            except OSError:
+                ready = None
+            if ready is None:
+                self._kill()
+                raise InternalError("the grammar compiler cannot be started")
+            self._waiting_for_ready = False
+        return process
+
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+def _write(process: subprocess.Popen[bytes], line: bytes) -> None:
+    if process.stdin is None:
+        raise OSError("no pipe")
+    process.stdin.write(line)
+    process.stdin.flush()
+
+
+def _read(process: subprocess.Popen[bytes], seconds: float) -> dict[str, Any] | None:
+    """One line of the process; None when it ended, hung, or wrote something else."""
+    if process.stdout is None:
+        return None
+    deadline = time.monotonic() + seconds
+    most = 8 * limits.MAX_GRAMMAR_CHARS
+    received = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while not received.endswith(b"\n"):
+            left = deadline - time.monotonic()
+            if left <= 0 or not selector.select(left):
+                return None
+            piece = os.read(process.stdout.fileno(), 1 << 16)
+            if not piece or len(received) > most:
+                return None
+            received += piece
+    try:
+        answer = json.loads(received)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _refusal(constraint: Constraint, answer: dict[str, Any]) -> InvalidRequest:
+    field = constraint.kind.value
+    if constraint.kind is ConstraintKind.CHOICE:
+        field = "choice.values"
+    pointer, reason = answer.get("pointer"), answer["refused"]
+    return InvalidRequest.of(field, f"{pointer}: {reason}" if pointer else str(reason))
+
+
+def _too_complex(what: str) -> ResourceExhausted:
+    return ResourceExhausted(
+        f"the constraint {what}; simplify it",
+        reason="CONSTRAINT_TOO_COMPLEX",
+        retry_after=None,
+    )

@@ -1,0 +1,109 @@
+"""The helper process that compiles constraints: ``python -m mlxforge.engine.grammar.worker``.
+
+A compiler bomb, or a fault in native code, ends this process and nothing else. Requests and
+answers are JSON objects, one a line, on stdin and stdout:
+
+    first line in:   {"tokens": [base64, …], "special": [id, …], "eos": [id, …]}
+    first line out:  {"ready": true}
+    request:         {"kind": "json_schema", "source": "…", "choices": […]}
+    answer:          {"grammar": "…"} | {"refused": "why", "pointer": "#/a"} | {"complex": "why"}
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import resource
+import signal
+import sys
+from typing import Any
+
+from llguidance import LLMatcher, LLTokenizer
+from llguidance._tokenizer import TokenizerWrapper
+
+from mlxforge.engine.request import Constraint, ConstraintKind
+
+from . import limits
+from .json_schema import Refused, TooComplex
+from .source import grammar_source
+
+_COMPLEX = ("fuel", "too complex", "too large", "too many", "limit")
+
+
+class _Tokens:
+    """The vocabulary, without an encoder: nothing is forced here."""
+
+    bos_token_id = None
+
+    def __init__(self, hello: dict[str, Any]) -> None:
+        self.tokens = [base64.b64decode(token) for token in hello["tokens"]]
+        self.special_token_ids = hello["special"]
+        self.eos_token_id = hello["eos"][0]
+
+    def __call__(self, text: bytes) -> list[int]:
+        return []
+
+
+def _limit_memory() -> None:
+    """Allow what is mapped now plus a compilation's share. Not enforced on macOS."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            mapped = int(statm.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return
+    most = mapped + limits.COMPILE_MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _compile(tokenizer: LLTokenizer, request: dict[str, Any]) -> dict[str, str]:
+    constraint = Constraint(
+        ConstraintKind(request["kind"]), request["source"], tuple(request["choices"])
+    )
+    try:
+        source = grammar_source(constraint)
+    except Refused as refusal:
+        return {"refused": refusal.reason, "pointer": refusal.pointer}
+    except TooComplex as reason:
+        return {"complex": str(reason)}
+    except (MemoryError, RecursionError):
+        return {"complex": "needs too much memory"}
+    if len(source) > limits.MAX_GRAMMAR_CHARS:
+        return {"complex": "its grammar is too large"}
+    matcher = LLMatcher(tokenizer, source, log_level=0, limits=limits.parser_limits())
+    if not matcher.is_error():
+        matcher.compute_bitmask()
+    if matcher.is_error():
+        message = str(matcher.get_error()).partition("<non-verbose/>")[0].strip()
+        if not message or any(word in message for word in _COMPLEX):
+            return {"complex": "is too complex"}
+        return {"refused": message[:500], "pointer": ""}
+    return {"grammar": source}
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    lines = iter(sys.stdin.buffer.readline, b"")
+    hello = json.loads(next(lines))
+    tokens = _Tokens(hello)
+    tokenizer = LLTokenizer(TokenizerWrapper(tokens), eos_token=hello["eos"])
+    # Everything is loaded once before memory is limited.
+    warm = {"kind": "json_schema", "source": '{"type": "object"}', "choices": []}
+    _compile(tokenizer, warm)
+    _limit_memory()
+    _answer({"ready": True})
+    for line in lines:
+        # The default action of SIGPROF ends the process, native code or not.
+        signal.setitimer(signal.ITIMER_PROF, limits.COMPILE_CPU_SECONDS)
+        answer = _compile(tokenizer, json.loads(line))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        _answer(answer)
+
+
+def _answer(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
