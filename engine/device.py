@@ -8,6 +8,7 @@ when none has. Nothing else in the project calls ``mlx`` on another thread.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -17,6 +18,9 @@ from concurrent.futures import Future
 from typing import Any, ClassVar, Protocol, TypeVar
 
 log = logging.getLogger(__name__)
+# How long the process's end waits for the step under way.
+_EXIT_SECONDS = 2.0
+_NAP = 0.01
 T = TypeVar("T")
 
 
@@ -41,21 +45,23 @@ class DeviceThread:
         self._steppers: list[Stepper] = []
         self._beat = time.monotonic()
         self._idle = False
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="mlxforge-device", daemon=True)
         self._thread.start()
 
     @classmethod
     def shared(cls) -> DeviceThread:
-        """The process's device thread, started at the first call and never stopped."""
+        """The process's device thread, started at the first call, stopped at exit."""
         with cls._shared_lock:
             if cls._shared is None:
                 cls._shared = cls()
+                atexit.register(cls._shared.stop, _EXIT_SECONDS)
             return cls._shared
 
     @property
     def alive(self) -> bool:
-        """Whether the thread still runs."""
-        return self._thread.is_alive()
+        """Whether the thread still works."""
+        return self._thread.is_alive() and not self._stopping
 
     @property
     def seconds_since_beat(self) -> float:
@@ -63,17 +69,44 @@ class DeviceThread:
         return 0.0 if self._idle else time.monotonic() - self._beat
 
     def call(self, function: Callable[[], T]) -> Future[T]:
-        """Run ``function`` on the thread, between steps. Any thread may ask."""
+        """Run ``function`` on the thread, between steps. Any thread may ask.
+
+        The future fails with ``RuntimeError`` when the thread has stopped.
+        """
         future: Future[T] = Future()
         with self._wakeup:
+            if self._stopping:
+                future.set_exception(RuntimeError("the device thread has stopped"))
+                return future
             self._calls.append((function, future))
             self._woken = True
             self._wakeup.notify()
         return future
 
+    def stop(self, seconds: float) -> None:
+        """Put the thread to sleep for good after the work under way, at most ``seconds`` later.
+
+        It must not end: MLX keeps Python objects in thread-local memory, which would be freed
+        while the interpreter goes away, and the process would abort. Asleep it does no harm.
+        """
+        limit = time.monotonic() + seconds
+        with self._wakeup:
+            self._stopping = True
+        while not self._asleep() and time.monotonic() < limit:
+            time.sleep(_NAP)
+        time.sleep(_NAP)  # it says so just before it does
+
+    def _asleep(self) -> bool:
+        with self._wakeup:
+            return self._idle
+
     def attach(self, stepper: Stepper) -> None:
         """Step ``stepper`` whenever it has work, until it is detached."""
         self.call(lambda: self._steppers.append(stepper)).result()
+
+    def steps(self, stepper: Stepper) -> bool:
+        """Whether ``stepper`` is attached and the thread lives. Any thread may ask."""
+        return self.alive and stepper in self._steppers
 
     def detach(self, stepper: Stepper) -> None:
         """Stop stepping ``stepper``; returns after its last step. Unknown ones are ignored."""
@@ -90,18 +123,15 @@ class DeviceThread:
     def wake(self) -> None:
         """Say that a stepper has work. Any thread may call it."""
         with self._wakeup:
-            self._woken = True
-            self._wakeup.notify()
+            if not self._stopping:
+                self._woken = True
+                self._wakeup.notify()
 
     def _run(self) -> None:
         while True:
             self._beat = time.monotonic()
             self._run_calls()
-            worked = False
-            for stepper in tuple(self._steppers):
-                self._beat = time.monotonic()
-                worked |= self._step(stepper)
-            if not worked:
+            if self._stopping or not self._step_all():
                 self._sleep()
 
     def _run_calls(self) -> None:
@@ -111,20 +141,31 @@ class DeviceThread:
                 continue
             try:
                 future.set_result(function())
-            except BaseException as error:  # handed to the caller, the thread lives on
+            except Exception as error:  # handed to the caller, the thread lives on
                 future.set_exception(error)
+            except BaseException as error:  # a library called sys.exit
+                future.set_exception(RuntimeError(f"the call ended with {error!r}"))
+
+    def _step_all(self) -> bool:
+        worked = False
+        for stepper in tuple(self._steppers):
+            if self._stopping:
+                break
+            self._beat = time.monotonic()
+            worked |= self._step(stepper)
+        return worked
 
     def _step(self, stepper: Stepper) -> bool:
         try:
             return stepper.step()
-        except Exception:
+        except BaseException:
             log.exception("a stepper failed and is detached")
             self._steppers.remove(stepper)
             return True
 
     def _sleep(self) -> None:
         with self._wakeup:
-            while not (self._woken or self._calls):
+            while self._stopping or not (self._woken or self._calls):
                 self._idle = True
                 self._wakeup.wait()
             self._idle = False
