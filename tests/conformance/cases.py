@@ -24,7 +24,7 @@ METHODS: dict[str, MethodDescriptor] = {
 """All RPCs of the schema, by name."""
 
 _EXPECT_KEYS = {"code", "reason", "fields", "retry", "message", "responses", "answer", "each"}
-_EXPECT_KEYS |= {"text", "json", "equals", "norm", "similar"}
+_EXPECT_KEYS |= {"text", "pieces", "json", "equals", "norm", "similar"}
 _STEP_KEYS = {"id", "rpc", "request", "requests", "timeout_ms", "cancel_after", "expect"}
 
 

@@ -28,6 +28,9 @@ def mismatches(step: Step, outcome: Outcome, earlier: dict[str, Outcome]) -> lis
         found += _match(expect["answer"], outcome.answer, "answer")
     for i, response in enumerate(outcome.responses):
         found += _match(expect.get("each", {}), response, f"responses[{i}]")
+    if "pieces" in expect:
+        pieces = [each["delta"]["text"] for each in outcome.responses if "delta" in each]
+        found += [m for piece in pieces for m in _match(expect["pieces"], piece, "a piece")]
     if "text" in expect:
         found += _match(expect["text"], text_of(outcome), "text")
     if "json" in expect:

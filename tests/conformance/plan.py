@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 from .cases import ENGINES, Case
 from .environment import Language, Missing, embedded_environment, server
-from .runner import Runner
+from .runner import Runner, RunnerError
 from .suite import Results, run_cases
+
+CONFIG = "{}"
+"""Of embedded engines: the default models."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,10 @@ async def _run(
     except Missing as missing:
         results[column.title] = missing
         return
-    argument = address if column.door == "grpc" else "{}"
-    async with Runner([*command, column.door, argument], variables) as runner:
-        so_far.update(await run_cases(runner, column.language.name, cases))
+    argument = address if column.door == "grpc" else CONFIG
+    try:
+        async with Runner([*command, column.door, argument], variables) as runner:
+            so_far.update(await run_cases(runner, column.language.name, cases))
+    except RunnerError as error:
+        for case in cases:
+            so_far.setdefault(case.name, [str(error)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,10 +34,11 @@ async def run_cases(runner: Runner, language: str, cases: Iterable[Case]) -> Res
 
 async def _run_case(runner: Runner, case: Case) -> list[str]:
     earlier: dict[str, Outcome] = {}
+    salt = secrets.token_hex(8)
     for number, step in enumerate(case.steps):
         where = f"step {step.id or number}: " if len(case.steps) > 1 else ""
         try:
-            requests = _resolved(list(step.requests), earlier)
+            requests = _resolved(list(step.requests), earlier, salt)
             outcome = await runner.call(step, requests)
         except Exception as error:
             return [f"{where}{error!r}"]
@@ -46,16 +48,21 @@ async def _run_case(runner: Runner, case: Case) -> list[str]:
     return []
 
 
-def _resolved(value: Any, earlier: dict[str, Outcome]) -> Any:
-    """The value with results of earlier steps in place of ``{"$ref": "step.path"}``."""
+def _resolved(value: Any, earlier: dict[str, Outcome], salt: str) -> Any:
+    """The value with what its ``$`` objects stand for; see README.md."""
     if isinstance(value, list):
-        return [_resolved(item, earlier) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "$ref" in value:
-        step_id, _, path = value["$ref"].partition(".")
-        return value_at(earlier[step_id].answer, path)
-    return {key: _resolved(item, earlier) for key, item in value.items()}
+        return [_resolved(item, earlier, salt) for item in value]
+    match value:
+        case {"$ref": path}:
+            step_id, _, path = path.partition(".")
+            return value_at(earlier[step_id].answer, path)
+        case {"$repeat": [text, times]}:
+            return text * times
+        case {"$salt": name}:
+            return f"{salt}-{name}"
+        case dict():
+            return {key: _resolved(item, earlier, salt) for key, item in value.items()}
+    return value
 
 
 def matrix(columns: Sequence[tuple[str, Results]], cases: Sequence[Case]) -> str:
