@@ -12,7 +12,7 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from ..errors import FieldViolation, InvalidRequest, LoadError
+from ..errors import FieldViolation, InvalidRequest, LoadError, Unsupported
 from ..request import EmbeddingRequest, Pooling
 from .bert import build_bert
 from .decoder import DecoderBackbone, find_backbone
@@ -193,6 +193,12 @@ def embedding_model(
     tokenizer = loaded.tokenizer.backend
     if folder is not None and loaded.architecture in ENCODERS:
         return encoder_model(loaded.model, tokenizer, folder)
+    if loaded.config.get("use_bidirectional_attention"):
+        # EmbeddingGemma: as a plain decoder it would give vectors, and they would be wrong.
+        raise Unsupported(
+            f"{loaded.architecture} with bidirectional attention is not supported",
+            reason="CANNOT_EMBED",
+        )
     return decoder_model(
         forward or find_backbone(loaded.model),
         tokenizer,

@@ -306,7 +306,7 @@ class EmbeddingScheduler:
     def _read(self, running: _Running) -> None:
         """Wait for a batch and hand its vectors out."""
         try:
-            vectors = np.array(running.vectors, copy=False)
+            vectors = np.asarray(running.vectors)
         except Exception as error:
             self._fail(running.batch, error)
             return

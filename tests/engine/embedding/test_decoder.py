@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from typing import Any
 
@@ -13,7 +14,7 @@ import tokenizers
 from mlxforge.engine.embedding.decoder import find_backbone
 from mlxforge.engine.embedding.model import EmbeddingModel, decoder_model, embedding_model
 from mlxforge.engine.errors import Unsupported
-from mlxforge.engine.loader import load_model
+from mlxforge.engine.loader import LoadedModel, load_model
 from mlxforge.engine.loader.mlx_lm_package import prepare
 from mlxforge.engine.request import EmbeddingRequest, Pooling
 
@@ -93,6 +94,11 @@ def embedder(model: Any, **settings) -> EmbeddingModel:
     return decoder_model(find_backbone(model), tokenizer, None, **arguments)
 
 
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel:
+    return load_model("smollm2-135m-instruct")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_pooling_equals_mlx_lms_hidden_states(family):
     model = build(family)
@@ -156,9 +162,15 @@ def test_models_without_a_backbone():
         )
 
 
-def test_smollm2():
+def test_bidirectional_decoders_are_refused(loaded):
+    """EmbeddingGemma as a causal model would give vectors, and they would be wrong."""
+    config = {**loaded.config, "use_bidirectional_attention": True}
+    with pytest.raises(Unsupported, match="bidirectional"):
+        embedding_model(dataclasses.replace(loaded, config=config))
+
+
+def test_smollm2(loaded):
     """A real model from a GGUF file, end to end."""
-    loaded = load_model("smollm2-135m-instruct")
     ours = embedding_model(loaded)
     texts = ("A man is eating food.", "A man is eating a piece of bread.", "Stock markets fell.")
     vectors = embed(ours, EmbeddingRequest("r", texts, pooling=Pooling.MEAN)).vectors
