@@ -11,7 +11,33 @@
  * engine/blas.py loads the two libraries, one after the other. Integers are 32
  * bits wide (LP64 interface) on both sides, enumerations are passed as int and
  * matrices as void *, which is the same to the calling convention.
+ *
+ * A fork waits until no product is being computed: OpenBLAS's own fork handler ends its
+ * threads, and a product that they were computing would never be done (seen with 0.3.34).
+ * The handlers here run before OpenBLAS's, because they are registered later.
  */
+#define _GNU_SOURCE /* for the kind of the lock */
+#include <pthread.h>
+
+/* Read by products, written by forks; a fork that waits goes first, else it might never. */
+static pthread_rwlock_t computing = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+
+static void before_fork(void) {
+    pthread_rwlock_wrlock(&computing);
+}
+
+static void in_parent(void) {
+    pthread_rwlock_unlock(&computing);
+}
+
+static void in_child(void) {
+    static const pthread_rwlock_t fresh = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+    computing = fresh; /* the owner of the lock, this thread's parent, is not here to unlock it */
+}
+
+__attribute__((constructor)) static void on_load(void) {
+    pthread_atfork(before_fork, in_parent, in_child);
+}
 
 #define FORWARD_GEMM(name, scalar)                                                                 \
     void scipy_##name(                                                                             \
@@ -23,8 +49,10 @@
     void name(                                                                                     \
         int order, int transpose_a, int transpose_b, int m, int n, int k, scalar alpha,            \
         const void *a, int lda, const void *b, int ldb, scalar beta, void *c, int ldc) {           \
+        pthread_rwlock_rdlock(&computing);                                                         \
         scipy_##name(                                                                              \
             order, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);        \
+        pthread_rwlock_unlock(&computing);                                                         \
     }
 
 FORWARD_GEMM(cblas_sgemm, float)

@@ -10,7 +10,13 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from mlxforge.engine.errors import Cancelled, InvalidRequest, Unimplemented
+from mlxforge.engine.errors import (
+    Cancelled,
+    EngineError,
+    InternalError,
+    InvalidRequest,
+    Unimplemented,
+)
 
 from ..api import Api
 from ..config import ConfigError, Settings, settings_from
@@ -129,8 +135,12 @@ class Door:
     async def _answer(self, command: Command, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except Exception as error:
-            finish_with(self._host, command.call, engine_error(error, str(command.call)))
+        except EngineError as error:
+            finish_with(self._host, command.call, error)
+        except Exception as error:  # told in full: the one who asks is the one who runs it
+            _log.exception("an engine could not be opened or closed")
+            told = InternalError(f"{type(error).__name__}: {error}")
+            finish_with(self._host, command.call, told)
         else:
             self._host.finish(command.call, 0, "", b"")
 
