@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 C_FILES := $(wildcard engine/*.c $(addprefix capi/,include/*.h src/*.[ch] examples/*.c) tests/capi/*.[ch])
 BUILT_FROM := pyproject.toml CMakeLists.txt $(wildcard capi/CMakeLists.txt capi/*.in capi/*.map \
 	capi/include/*.h capi/src/*.[ch] engine/*.c)
-CMAKE := $(BIN)/cmake --log-level=WARNING -S . -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DPython_ROOT_DIR=$(CURDIR)/$(VENV)
+CMAKE := $(BIN)/cmake --log-level=WARNING -S . -DCMAKE_COMPILE_WARNING_AS_ERROR=ON
 
 MAKEFLAGS += --no-print-directory
 export PATH := $(BIN):$(PATH)
@@ -66,8 +66,8 @@ lint-proto: setup
 
 lint-c: setup
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
-	$(CMAKE) -B build/lint && $(BIN)/cmake --build build/lint --parallel 2 -- --silent
-	$(BIN)/clang-tidy -p build/lint --quiet $(filter %.c,$(C_FILES))
+	$(CMAKE) -B build/lint -DMLXFORGE_CAPI_DEVELOPMENT=OFF && $(BIN)/cmake --build build/lint --parallel 2 -- --silent
+	$(BIN)/clang-tidy -p build/lint --quiet $(wildcard engine/*.c capi/src/*.c)
 
 lint-node lint-rust: setup
 	$(SUITES) --lint $(@:lint-%=%)
