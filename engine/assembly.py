@@ -10,6 +10,7 @@ import mlx.core as mx
 from .config import EngineConfig
 from .core import Delivery, EngineCore
 from .device import DeviceThread
+from .errors import Cancelled
 from .kv.budget import kv_bytes
 from .kv.layout import KVLayout
 from .kv.prefix import PrefixCache
@@ -40,8 +41,16 @@ class Assembly:
     preparer: Preparer
     device: DeviceThread
 
-    def release(self) -> None:
-        """Let go of the model's memory. On the MLX thread, detached."""
+    @property
+    def serving(self) -> bool:
+        """Whether the engine is stepped. Any thread may ask."""
+        return self.device.steps(self.core)
+
+    def shut(self) -> None:
+        """End all requests with ``Cancelled`` and let go of the model. On the MLX thread."""
+        self.core.abort_all(Cancelled("the engine was closed"))
+        self.core.step()
+        self.device.detach(self.core)
         self.core.runner.release()
         self.core.memory.clear()
         self.loaded = self.core = self.preparer = None  # type: ignore[assignment]

@@ -37,6 +37,8 @@ from .stats import Stats
 log = logging.getLogger(__name__)
 
 Delivery = tuple[object, RequestOutput | EngineError]
+# Deadlines of requests that ended are dropped when there are this many more than requests.
+_SPARE_DEADLINES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class EngineCore:
         pace: Pace,
         config: EngineConfig,
         deliver: Callable[[list[Delivery]], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.runner = runner
         self.memory = memory
@@ -78,6 +81,7 @@ class EngineCore:
         self._deadlines: list[tuple[float, int, Group]] = []
         self._order = itertools.count()
         self._deliver = deliver
+        self._clock = clock
         self._outbox: list[Delivery] = []
         self._finished_jobs: list[Job] = []
 
@@ -164,7 +168,10 @@ class EngineCore:
             self._outbox.append((group.sink, error))
 
     def _expire(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
+        if len(self._deadlines) > 2 * len(self.groups) + _SPARE_DEADLINES:
+            self._deadlines = [entry for entry in self._deadlines if not entry[2].closed]
+            heapq.heapify(self._deadlines)
         while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].closed):
             group = heapq.heappop(self._deadlines)[2]
             self._end(group, DeadlineExceeded("the deadline passed before the answer was complete"))
@@ -193,7 +200,7 @@ class EngineCore:
     def _admit(self) -> None:
         if not self.scheduler.waiting:
             return
-        now = time.monotonic()
+        now = self._clock()
         room = self.memory.room(self.batch, self.scheduler.jobs)
         jobs = self.scheduler.admit(len(self.batch), room.take)
         if not (jobs or self.batch or self.scheduler.jobs or self._flights):
@@ -229,7 +236,7 @@ class EngineCore:
         if not jobs or not self._open(jobs[0]):
             return 0
         job = jobs[0]
-        offset = job.prefill.offset if job.prefill is not None else 0
+        offset = job.offset
         tokens = 0
         if job.prefill is not None and offset < job.length:
             budget = self.pace.budget(bool(self.batch))
@@ -358,7 +365,7 @@ class EngineCore:
             return
         tokens = np.array(flight.sampled.tokens).tolist()
         reported = _logprobs(flight.sampled)
-        now = time.monotonic()
+        now = self._clock()
         self.pace.finished(flight.prefilled, True)
         self.stats.steps += 1
         for row, (sequence, epoch) in enumerate(flight.rows):
@@ -409,22 +416,24 @@ class EngineCore:
             mx.clear_cache()
 
     def _fail(self, error: Exception) -> None:
-        """A step failed as a whole: its requests fail once, the next ones are served."""
-        log.exception("a step failed; %d requests end with it", len(self.groups))
+        """A step failed as a whole: its requests fail once, those that wait are served next."""
+        log.exception("a step failed; the requests in it end")
         cause: EngineError = InternalError("a step of the model failed; try again")
         if isinstance(error, MemoryError) or "memory" in str(error).lower():
             cause = ResourceExhausted("the device ran out of memory; try again later")
-        self._end_all(cause)
+        taking_part = [group for group in self.groups.values() if group.running]
+        for group in taking_part or list(self.groups.values()):
+            self._end(group, cause)
+        self._flush()  # first of all: what follows may fail as well
         self._flights.clear()
         self.batch.clear()
-        self.scheduler.waiting.clear()
+        self.scheduler.drop_ended()
         self.scheduler.jobs.clear()
         self._finished_jobs.clear()
         self._tokens = mx.zeros((0,), mx.uint32)
         self._arranged = False
         self.runner.release()
         self.memory.clear()
-        self._flush()
 
 
 def _logprobs(sampled: Sampled) -> dict[int, RawLogprobs]:
@@ -434,6 +443,5 @@ def _logprobs(sampled: Sampled) -> dict[int, RawLogprobs]:
     chosen = np.array(reported.chosen).tolist()
     ids, values = np.array(reported.top_ids).tolist(), np.array(reported.top_values).tolist()
     return {
-        row: (chosen[place], ids[place], values[place])
-        for place, row in enumerate(reported.rows)
+        row: (chosen[place], ids[place], values[place]) for place, row in enumerate(reported.rows)
     }

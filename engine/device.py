@@ -102,7 +102,10 @@ class DeviceThread:
 
     def attach(self, stepper: Stepper) -> None:
         """Step ``stepper`` whenever it has work, until it is detached."""
-        self.call(lambda: self._steppers.append(stepper)).result()
+        if threading.current_thread() is self._thread:
+            self._steppers.append(stepper)
+        else:
+            self.call(lambda: self._steppers.append(stepper)).result()
 
     def steps(self, stepper: Stepper) -> bool:
         """Whether ``stepper`` is attached and the thread lives. Any thread may ask."""

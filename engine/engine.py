@@ -6,12 +6,19 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from .config import EngineConfig
 from .device import DeviceThread
-from .errors import Cancelled, EngineError, LoadError, Unavailable, Unsupported
+from .errors import (
+    Cancelled,
+    EngineError,
+    InternalError,
+    LoadError,
+    Unavailable,
+    Unsupported,
+)
 from .output import Capability, EmbeddingOutput, ModelInfo, RequestOutput
 from .request import Chat, EmbeddingRequest, GenerationRequest
 from .sequence import Group
@@ -26,26 +33,26 @@ log = logging.getLogger(__name__)
 # Tokenizing and grammar compiling release the GIL; more threads than this gain nothing.
 _HELPERS = 4
 T = TypeVar("T")
+Output: TypeAlias = RequestOutput | EngineError
 
 
 class Stream:
     """Outputs of one request on their way to the loop that waits for them."""
 
-    __slots__ = ("_items", "_waiter", "ended", "loop")
+    __slots__ = ("_items", "_waiter", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.ended = False
-        self._items: deque[RequestOutput | EngineError] = deque()
+        self._items: deque[Output] = deque()
         self._waiter: asyncio.Future[None] | None = None
 
-    def put(self, item: RequestOutput | EngineError) -> None:
+    def put(self, item: Output) -> None:
         """Called on the loop."""
         self._items.append(item)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def get(self) -> RequestOutput | EngineError:
+    async def get(self) -> Output:
         """The next item."""
         while not self._items:
             self._waiter = self.loop.create_future()
@@ -84,7 +91,8 @@ class Engine:
     @property
     def healthy(self) -> bool:
         """See ``EngineClient.healthy``."""
-        return self._assembly is not None and not self._draining and self._assembly.device.alive
+        assembly = self._assembly
+        return assembly is not None and not self._draining and assembly.serving
 
     async def start(self) -> None:
         """See ``EngineClient.start``."""
@@ -94,28 +102,30 @@ class Engine:
         from .assembly import assemble
         from .loader import resolve
 
-        loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
         device = DeviceThread.shared()
-        resolved = await loop.run_in_executor(
-            self._helpers, lambda: str(resolve(self.model_source, self._progress))
-        )
 
-        def build() -> Assembly:
-            return assemble(resolved, self.model_id, self.config, device, _deliver, self._progress)
+        def build(resolved: str) -> Assembly:
+            if self._closed:
+                raise Cancelled("the engine was closed before its model was loaded")
+            assembly = assemble(
+                resolved, self.model_id, self.config, device, _deliver, self._progress
+            )
+            device.attach(assembly.core)
+            return assembly
 
         try:
-            assembly = await asyncio.wrap_future(device.call(build))
+            resolved = await self._help(lambda: str(resolve(self.model_source, self._progress)))
+            assembly = await _unless_cancelled(device.call(lambda: build(resolved)))
         except EngineError:
             raise
         except Exception as error:
             log.exception("loading %s failed", self.model_source)
             raise LoadError(f"{self.model_source} could not be loaded: {error}") from error
         if self._closed:  # closed while loading
-            await asyncio.wrap_future(device.call(assembly.release))
+            await asyncio.wrap_future(device.call(assembly.shut))
             raise Cancelled("the engine was closed while its model was loading")
-        await loop.run_in_executor(self._helpers, device.attach, assembly.core)
         self._assembly = assembly
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:
@@ -124,13 +134,14 @@ class Engine:
         if Capability.GENERATE not in assembly.info.capabilities:
             raise Unsupported(f"{self.model_id} only embeds", reason="CANNOT_GENERATE")
         self._refuse_when_closing()
-        loop = asyncio.get_running_loop()
-        stream = Stream(loop)
+        stream = Stream(asyncio.get_running_loop())
         group = Group(request, stream)
         self._add(request.request_id, stream)
         submitted = False
         try:
-            await loop.run_in_executor(self._helpers, assembly.preparer.fill, group)
+            await self._help(lambda: assembly.preparer.fill(group))
+            if self._assembly is not assembly:
+                raise Cancelled("the engine was closed")
             assembly.core.submit(group)
             submitted = True
             assembly.device.wake()
@@ -145,7 +156,7 @@ class Engine:
             submitted = False
         finally:
             self._remove(request.request_id)
-            if submitted:
+            if submitted and self._assembly is assembly:
                 assembly.core.abort(request.request_id)
                 assembly.device.wake()
 
@@ -196,12 +207,13 @@ class Engine:
         self._closed = self._draining = True
         assembly, self._assembly = self._assembly, None
         if assembly is not None:
-            assembly.core.abort_all(Cancelled("the engine was closed"))
-            await asyncio.wrap_future(assembly.device.call(assembly.core.step))
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(None, assembly.device.detach, assembly.core)
-            await asyncio.wrap_future(assembly.device.call(assembly.release))
-        self._helpers.shutdown(wait=False, cancel_futures=True)
+            try:
+                await asyncio.wrap_future(assembly.device.call(assembly.shut))
+            except Exception:
+                log.exception("%s was not closed in good order", self.model_id)
+        for stream in self._live.values():  # who got the error already does not read a second
+            stream.put(Cancelled("the engine was closed"))
+        self._helpers.shutdown(wait=False)
 
     async def _help(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._helpers, function)
@@ -211,6 +223,8 @@ class Engine:
             if self._closed:
                 raise Unavailable(f"{self.model_id} is closed", reason="MODEL_CLOSED")
             raise Unavailable(f"{self.model_id} is still loading", reason="MODEL_LOADING")
+        if not self._assembly.serving:
+            raise Unavailable(f"{self.model_id} failed and has to be loaded", reason="MODEL_FAILED")
         return self._assembly
 
     def _refuse_when_closing(self) -> None:
@@ -218,6 +232,8 @@ class Engine:
             raise Unavailable("the server is shutting down", reason="DRAINING")
 
     def _add(self, request_id: str, stream: Stream) -> None:
+        if request_id in self._live:
+            raise InternalError(f"the request id {request_id} is in use")
         self._live[request_id] = stream
         if self._idle is not None:
             self._idle.clear()
@@ -228,13 +244,27 @@ class Engine:
             self._idle.set()
 
 
+async def _unless_cancelled(building: Future[Assembly]) -> Assembly:
+    """The built engine; it is let go again when nobody waits for it any more."""
+    try:
+        return await asyncio.wrap_future(building)
+    except asyncio.CancelledError:
+        building.add_done_callback(_discard)
+        raise
+
+
+def _discard(built: Future[Assembly]) -> None:
+    if not built.cancelled() and built.exception() is None:
+        assembly = built.result()
+        assembly.device.call(assembly.shut)
+
+
 def _deliver(deliveries: list[Delivery]) -> None:
     """Hand a step's outputs to their loops, with one wake-up for each loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[Delivery]] = {}
-    for delivery in deliveries:
-        sink = delivery[0]
-        assert isinstance(sink, Stream)
-        by_loop.setdefault(sink.loop, []).append(delivery)
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Stream, Output]]] = {}
+    for sink, item in deliveries:
+        if isinstance(sink, Stream):
+            by_loop.setdefault(sink.loop, []).append((sink, item))
     for loop, batch in by_loop.items():
         try:
             loop.call_soon_threadsafe(_dispatch, batch)
@@ -242,7 +272,6 @@ def _deliver(deliveries: list[Delivery]) -> None:
             log.debug("%d outputs had no loop to go to", len(batch))
 
 
-def _dispatch(deliveries: list[Delivery]) -> None:
-    for sink, item in deliveries:
-        assert isinstance(sink, Stream)
-        sink.put(item)
+def _dispatch(deliveries: list[tuple[Stream, Output]]) -> None:
+    for stream, item in deliveries:
+        stream.put(item)

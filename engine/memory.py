@@ -106,11 +106,11 @@ class Memory:
 
     def chunk(self, job: Job, budget: int) -> int:
         """Positions that the next chunk of ``job`` covers, for ``budget`` tokens in all."""
-        assert job.prefill is not None
         unit = self.runner.chunk_unit
-        active = sum(e.length > job.prefill.offset for e in job.entries)
+        offset = job.offset
+        active = sum(e.length > offset for e in job.entries)
         # The last chunk is filled up to a whole one; the job's memory was opened for that.
-        left = -(-job.length // unit) * unit - job.prefill.offset
+        left = -(-job.length // unit) * unit - offset
         share = -(-max(1, budget // active) // unit) * unit
         return min(share, left)
 
@@ -165,7 +165,7 @@ class Memory:
         ]
         missing = [(row, entry, blocks) for row, entry, blocks in missing if blocks]
         size = sum(len(blocks) for _, _, blocks in missing) * prefix.block_bytes
-        if not missing or not self._room_for_prefix(size):
+        if not missing or not self._room_for(prefix, size):
             return
         start = min(blocks.start for _, _, blocks in missing) * prefix.block
         end = max(blocks.stop for _, _, blocks in missing) * prefix.block
@@ -183,18 +183,19 @@ class Memory:
 
     def keep_outputs(self, batch: list[Sequence], gone: Iterable[Sequence]) -> None:
         """Put the answers of ending conversations into the prefix cache, for the next turn."""
-        if self.prefix is None or not isinstance(self.runner, SlotRunner):
+        prefix, runner = self.prefix, self.runner
+        if prefix is None or not isinstance(runner, SlotRunner):
             return
         for sequence in gone:
             if not sequence.keeps_output:
                 continue
             known = (sequence.prompt + sequence.output)[: sequence.length]
-            blocks = self.prefix.missing(known, sequence.salt)
-            if not blocks or not self._room_for_prefix(len(blocks) * self.prefix.block_bytes):
+            blocks = prefix.missing(known, sequence.salt)
+            if not blocks or not self._room_for(prefix, len(blocks) * prefix.block_bytes):
                 continue
-            start, end = blocks.start * self.prefix.block, blocks.stop * self.prefix.block
-            keys, values = self.runner.read(batch.index(sequence), start, end)
-            self.prefix.insert(known, sequence.salt, keys, values, blocks.start)
+            start, end = blocks.start * prefix.block, blocks.stop * prefix.block
+            keys, values = runner.read(batch.index(sequence), start, end)
+            prefix.insert(known, sequence.salt, keys, values, blocks.start)
 
     def clear(self) -> None:
         """Forget prefills and prefixes, after a failed step."""
@@ -213,12 +214,11 @@ class Memory:
             if over > 0:
                 self.prefix.evict(over)
 
-    def _room_for_prefix(self, size: int) -> bool:
-        assert self.prefix is not None
+    def _room_for(self, prefix: PrefixCache, size: int) -> bool:
         held = self.runner.nbytes + self._staged() + size
         if held > self.total:
             return False
-        self._evict(held)
+        prefix.evict(held + prefix.nbytes - self.total)
         return True
 
 

@@ -37,9 +37,7 @@ class Preparer:
         self.loaded = loaded
         self.tokenizer = loaded.tokenizer
         self.max_n = min(config.max_n, config.max_running_requests)
-        self.max_model_len = min(
-            loaded.max_model_len, config.max_model_len or loaded.max_model_len
-        )
+        self.max_model_len = min(loaded.max_model_len, config.max_model_len or loaded.max_model_len)
         self.max_tokens = min(self.max_model_len, config.max_tokens or self.max_model_len)
         self._check = check
         self._longest = longest

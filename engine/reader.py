@@ -23,7 +23,9 @@ def read_token(
     if sequence.first_token is None:
         sequence.first_token = now
     ended = token in sequence.end_ids or token in sequence.stop_ids
-    piece, reason, stop = Piece(), None, None
+    piece = Piece()
+    reason: FinishReason | None = None
+    stop: str | int | None = None
     if ended:
         reason, stop = FinishReason.STOP, token
     else:
@@ -35,9 +37,10 @@ def read_token(
         elif len(sequence.output) >= sequence.max_tokens:
             reason = FinishReason.LENGTH
     if reason is not None and piece.stop is None:
-        _append(piece, sequence.text.finish())
-        if piece.stop is not None:
-            reason, stop = FinishReason.STOP, piece.stop
+        last = sequence.text.finish()
+        _append(piece, last)
+        if last.stop is not None:
+            reason, stop = FinishReason.STOP, last.stop
     if reason is FinishReason.STOP and sequence.text.called_tools:
         reason = FinishReason.TOOL_CALLS
     return RequestOutput(

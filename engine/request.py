@@ -141,7 +141,10 @@ class Pooling(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
-    """One request to embed; each input is a text or token ids. ``pooling`` None: the model's own."""
+    """One request to embed; each input is a text or token ids.
+
+    ``pooling`` None: the model's own.
+    """
 
     request_id: str
     inputs: tuple[str | tuple[int, ...], ...]

@@ -64,6 +64,11 @@ class Job:
     prefill: Prefill | None = None
 
     @property
+    def offset(self) -> int:
+        """Positions that are done."""
+        return self.prefill.offset if self.prefill is not None else 0
+
+    @property
     def length(self) -> int:
         """Tokens of the longest."""
         return max(entry.length for entry in self.entries)

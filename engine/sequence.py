@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .request import GenerationRequest
     from .text import TextStream
 
+# Logits divided by less would leave the range of f32.
+_COLDEST = 1e-5
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -36,8 +39,8 @@ class Sampling:
 
     @property
     def greedy(self) -> bool:
-        """Whether the likeliest token is always taken."""
-        return self.temperature == 0.0
+        """Whether the likeliest token is always taken; so it is below any useful temperature."""
+        return self.temperature < _COLDEST
 
     @property
     def penalized(self) -> bool:
@@ -80,6 +83,11 @@ class Group:
         self.sequences: list[Sequence] = []
         self.open = 0
         self.closed = False
+
+    @property
+    def running(self) -> bool:
+        """Whether any of its sequences is in prefill or in the batch."""
+        return any(s.phase in (Phase.PREFILL, Phase.DECODE) for s in self.sequences)
 
     def close(self) -> bool:
         """End all sequences; False when the group was closed already."""
@@ -155,15 +163,13 @@ class Sequence:
 
     def usage(self) -> Usage:
         """Token counts so far."""
-        return Usage(
-            len(self.prompt), len(self.output), self.cached_tokens, self.reasoning_tokens
-        )
+        return Usage(len(self.prompt), len(self.output), self.cached_tokens, self.reasoning_tokens)
 
     def timings(self, now: float) -> Timings:
         """Seconds since arrival."""
         start = self.group.arrival
         return Timings(
-            queue=(self.admitted or now) - start,
-            time_to_first_token=(self.first_token or now) - start,
+            queue=(now if self.admitted is None else self.admitted) - start,
+            time_to_first_token=(now if self.first_token is None else self.first_token) - start,
             total=now - start,
         )

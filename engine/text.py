@@ -14,20 +14,36 @@ class Event(Protocol):
     """A stretch of a parsed answer; exactly one of the three is set."""
 
     @property
-    def text(self) -> str: ...
+    def text(self) -> str:
+        """Of the answer."""
+        ...
+
     @property
-    def reasoning(self) -> str: ...
+    def reasoning(self) -> str:
+        """Of the thinking before it."""
+        ...
+
     @property
-    def tool_call(self) -> ToolCallDelta | None: ...
+    def tool_call(self) -> ToolCallDelta | None:
+        """A piece of a call."""
+        ...
 
 
 class Parser(Protocol):
     """Splits an answer into text, reasoning and tool calls (see ``tools``)."""
 
     @property
-    def in_reasoning(self) -> bool: ...
-    def feed(self, text: str) -> Iterable[Event]: ...
-    def flush(self) -> Iterable[Event]: ...
+    def in_reasoning(self) -> bool:
+        """Whether what comes next is thinking."""
+        ...
+
+    def feed(self, text: str) -> Iterable[Event]:
+        """What further text brings."""
+        ...
+
+    def flush(self) -> Iterable[Event]:
+        """What was held back, at the end."""
+        ...
 
 
 @dataclass(slots=True)

@@ -47,12 +47,16 @@ class RaggedSlots(Slots):
         if not length:
             return
         targets = mx.arange(row, row + len(sources), dtype=mx.int32)
-        picked = mx.array(sources, mx.int32)
+        picked = mx.array(list(sources), mx.int32)
         # Each copy is on its way before the next step is, on the same stream.
         mx.async_eval(
             [
                 rows.copy(
-                    (layer.keys, layer.values), targets, (source.keys, source.values), picked, length
+                    (layer.keys, layer.values),
+                    targets,
+                    (source.keys, source.values),
+                    picked,
+                    length,
                 )
                 for layer, source in zip(self.layers, staging.layers, strict=True)
             ]

@@ -113,7 +113,7 @@ class Slots:
         if not length:
             return
         end = row + len(sources)
-        picked = None if list(sources) == list(range(staging.rows)) else mx.array(sources)
+        picked = None if list(sources) == list(range(staging.rows)) else mx.array(list(sources))
         for layer, source in zip(self.layers, staging.layers, strict=True):
             keys, values = source.keys[:, :, :length], source.values[:, :, :length]
             if picked is not None:
@@ -147,7 +147,9 @@ class Slots:
 
     def mask(self, return_array: bool, window: int | None) -> mx.array | None:
         """See ``LayerSlots.make_mask``."""
-        in_window = window is None or self.view <= window
+        if window is None:
+            window = self.view
+        in_window = self.view <= window
         if in_window and not return_array and int(self._host.min()) + 1 == self.view:
             return None
         places = mx.arange(self.view)[None, None, None]

@@ -62,9 +62,7 @@ class Staging:
         self.rows = rows
         self.positions = positions
         self.offset = 0
-        self.layers = [
-            LayerStaging(self, *layer.zeros(rows, positions)) for layer in layout.layers
-        ]
+        self.layers = [LayerStaging(self, *layer.zeros(rows, positions)) for layer in layout.layers]
 
     @property
     def nbytes(self) -> int:

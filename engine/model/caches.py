@@ -56,7 +56,7 @@ def costs_of(caches: Sequence[Any]) -> list[CacheCost]:
         if isinstance(cache, mlx_cache.CacheList):
             costs += costs_of(cache.caches)
         elif isinstance(cache, mlx_cache.KVCache | mlx_cache.RotatingKVCache):
-            if not cache.empty():
+            if cache.keys is not None:
                 size = int(cache.nbytes) // cache.keys.shape[2]
                 costs.append(CacheCost(0, size, getattr(cache, "max_size", None)))
         else:
@@ -138,13 +138,12 @@ class CacheRunner:
 
     def open(self, rows: int, length: int) -> CachePrefill:
         """See ``Runner.open``; one prompt at a time."""
-        assert rows == 1, "the general runner prefills one prompt at a time"
         reserved = self.prefill_cost(rows, length)
         return CachePrefill(mlx_cache.make_prompt_cache(self.model), reserved)
 
     def advance(self, prefill: CachePrefill, tokens: Sequence[Sequence[int]]) -> None:
         """See ``Runner.advance``."""
-        self.model(mx.array(tokens), cache=prefill.caches)
+        self.model(mx.array([list(row) for row in tokens]), cache=prefill.caches)
         prefill.offset += len(tokens[0])
         mx.eval([cache.state for cache in prefill.caches])
 
@@ -169,7 +168,7 @@ class CacheRunner:
         if len(order) == self._rows and all(i == j for i, j in enumerate(order)):
             return
         if order:
-            index = mx.array(order)
+            index = mx.array(list(order))
             for cache in self._batch:
                 cache.filter(index)
         else:

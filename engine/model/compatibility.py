@@ -43,7 +43,7 @@ def _widen_masks(model: Any) -> None:
     """Gemma 2's scores have one axis more than the masks of a batch."""
     from mlx_lm.models.gemma2 import Attention
 
-    class RaggedAttention(Attention):  # type: ignore[misc]
+    class RaggedAttention(Attention):
         def __call__(self, x: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
             if isinstance(mask, mx.array) and mask.ndim == 4 and self.repeats > 1:
                 mask = mask[:, :, None]

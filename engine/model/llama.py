@@ -92,7 +92,7 @@ class LlamaForward:
         self, layer: Layer, qkv: mx.array, offset: mx.array | int
     ) -> tuple[mx.array, mx.array, mx.array]:
         """Queries, keys and values, each (rows, heads, n, dim), of ``qkv`` (rows, n, width)."""
-        rows, count, width = qkv.shape
+        rows, count, _ = qkv.shape
         heads, kv_heads = self.heads, self.kv_heads
         split = qkv.reshape(rows, count, heads + 2 * kv_heads, -1)
         q, k, v = mx.split(split, (heads, heads + kv_heads), axis=2)
@@ -132,7 +132,8 @@ def _swiglu(both: mx.array, fused: bool) -> mx.array:
     if fused and both.shape[-1] % 16 == 0:
         return kernels.swiglu(both)
     gate, up = mx.split(both, 2, axis=-1)
-    return nn.silu(gate) * up
+    activated: mx.array = nn.silu(gate) * up
+    return activated
 
 
 def _turning(rope: Any) -> tuple[mx.array, bool] | None:
@@ -159,9 +160,10 @@ def _alike(projections: list[Any]) -> bool:
         (getattr(p, "group_size", 0), getattr(p, "bits", 0), getattr(p, "mode", ""))
         for p in projections
     ]
-    return all(
-        type(p) is type(first) and set(p.keys()) == set(first.keys()) for p in projections
-    ) and len(set(quantization)) == 1
+    return (
+        all(type(p) is type(first) and set(p.keys()) == set(first.keys()) for p in projections)
+        and len(set(quantization)) == 1
+    )
 
 
 def _stacked(projections: list[Any]) -> Any:

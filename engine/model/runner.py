@@ -8,7 +8,7 @@ hybrid). Both are used on the MLX thread only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import mlx.core as mx
 
@@ -26,7 +26,10 @@ class Prefill(Protocol):
 
 
 class Runner(Protocol):
-    """A model with the KV memory of its running rows."""
+    """A model with the KV memory of its running rows.
+
+    ``Any`` stands for the kind of ``Prefill`` that the runner itself opened.
+    """
 
     # Prompts that one prefill may take together.
     prefill_rows: int
@@ -67,11 +70,11 @@ class Runner(Protocol):
         """Start a prefill of ``rows`` prompts of up to ``length`` tokens."""
         ...
 
-    def advance(self, prefill: Prefill, tokens: Sequence[Sequence[int]]) -> None:
+    def advance(self, prefill: Any, tokens: Sequence[Sequence[int]]) -> None:
         """Process the next tokens of each prompt, shape (rows, n), without waiting."""
         ...
 
-    def join(self, prefill: Prefill | None, sources: Sequence[int], length: int) -> None:
+    def join(self, prefill: Any, sources: Sequence[int], length: int) -> None:
         """Append rows with ``length`` positions copied from rows ``sources``; None: empty."""
         ...
 

@@ -101,7 +101,7 @@ class SlotRunner:
 
     def advance(self, prefill: Staging, tokens: Sequence[Sequence[int]]) -> None:
         """See ``Runner.advance``."""
-        self.model(mx.array(tokens), cache=prefill.layers)
+        self.model(mx.array([list(row) for row in tokens]), cache=prefill.layers)
         prefill.offset += len(tokens[0])
         mx.async_eval(prefill.arrays)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..sequence import Sampling
 
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Thresholds of a batch's drawn rows; parameters have shape (rows, 1)."""
@@ -46,12 +47,12 @@ class Filter:
 
     def apply(self, logits: mx.array) -> mx.array:
         """``logits`` (rows, vocab) with -inf where a token may not be drawn."""
-        threshold = None
+        threshold = mx.array(-math.inf)
         if self.top_p is not None or self.top_k is not None:
             threshold = self._sorted_threshold(logits)
         if self.log_min_p is not None:
             floor = mx.max(logits, axis=-1, keepdims=True) + self.log_min_p
-            threshold = floor if threshold is None else mx.maximum(threshold, floor)
+            threshold = mx.maximum(threshold, floor)
         return mx.where(logits >= threshold, logits, -math.inf)
 
     def _sorted_threshold(self, logits: mx.array) -> mx.array:
@@ -59,7 +60,7 @@ class Filter:
         ordered = _descending(logits, self.head or self.vocab)
         count = ordered.shape[-1]
         last = mx.full((ordered.shape[0], 1), count, mx.int32)
-        limited: mx.array | None = None
+        limited = mx.array(False)
         if self.top_k is not None:
             last = mx.minimum(last, self.top_k)
             limited = self.top_k < self.vocab
@@ -71,7 +72,7 @@ class Filter:
             nucleus = mx.sum(before < self.top_p, axis=-1, keepdims=True)
             cut = self.top_p < 1
             last = mx.where(cut, mx.minimum(last, nucleus), last)
-            limited = cut if limited is None else limited | cut
+            limited = limited | cut
         threshold = mx.take_along_axis(ordered, mx.maximum(last, 1) - 1, axis=-1)
         return mx.where(limited, threshold, -math.inf)
 

@@ -17,6 +17,7 @@ class Penalties:
     def __init__(self, vocab: int) -> None:
         self.vocab = vocab
         self.sequences: list[Sequence] = []
+        self._epochs: list[int] = []
         self.rows = mx.zeros((0,), mx.int32)
         self._counts = mx.zeros((0, vocab), mx.int32)
         self._prompts = mx.zeros((0, vocab), mx.bool_)
@@ -28,7 +29,12 @@ class Penalties:
 
     def arrange(self, batch: list[Sequence]) -> None:
         """Follow the batch's new rows; counts of rows that stay move with them."""
-        before = {id(s): place for place, s in enumerate(self.sequences)}
+        # A row that was put back starts anew: tokens drawn for it meanwhile were dropped.
+        before = {
+            id(s): place
+            for place, (s, epoch) in enumerate(zip(self.sequences, self._epochs, strict=True))
+            if s.epoch == epoch
+        }
         chosen = [(row, s) for row, s in enumerate(batch) if s.sampling.penalized]
         counts: list[mx.array] = []
         prompts: list[mx.array] = []
@@ -41,6 +47,7 @@ class Penalties:
                 counts.append(self._counts[place])
                 prompts.append(self._prompts[place])
         self.sequences = [s for _, s in chosen]
+        self._epochs = [s.epoch for s in self.sequences]
         if not chosen:
             self._counts = mx.zeros((0, self.vocab), mx.int32)
             self._prompts = mx.zeros((0, self.vocab), mx.bool_)
