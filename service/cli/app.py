@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from .chat import chat
+from .config import config
 from .embed import embed
 from .failure import EXIT_CODES_HELP
 from .generate import generate
@@ -47,7 +48,7 @@ def _options(
         raise typer.Exit()
 
 
-COMMANDS: tuple[Any, ...] = (serve, generate, chat, embed, models, version)
+COMMANDS: tuple[Any, ...] = (serve, generate, chat, embed, models, config, version)
 
 for command in COMMANDS:
     app.command()(command)
