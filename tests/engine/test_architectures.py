@@ -1,0 +1,247 @@
+"""Every architecture of mlx-lm, batched, against mlx-lm's own greedy loop, in f32.
+
+Rows of all lengths join and leave the batch at different steps; each must give the tokens,
+and the log probabilities, of the same request alone. What cannot be batched must be refused
+by name. Weights are random and the models tiny: only the computation is compared.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import mlx.core as mx
+import mlx_lm.models
+import numpy as np
+import pytest
+from mlx_lm.models.cache import (
+    BatchKVCache,
+    BatchRotatingKVCache,
+    KVCache,
+    RotatingKVCache,
+    make_prompt_cache,
+)
+
+from mlxforge.engine.assembly import make_runner
+from mlxforge.engine.config import EngineConfig
+from mlxforge.engine.errors import Unsupported
+from mlxforge.engine.model import caches
+from mlxforge.engine.model.caches import CacheRunner
+from mlxforge.engine.model.runner import Runner
+
+from .architectures import ARCHITECTURES, NOT_HERE, VOCAB, configuration
+from .harness import Answer, Harness
+
+HERE = [name for name in ARCHITECTURES if name not in NOT_HERE]
+# What mlx-lm itself computes differently in one piece and in chunks: compared chunk by chunk.
+CHUNKED = {"plamo3": "the window of its prefill is one longer than that of its cache"}
+CHUNK = 16
+REFUSED = {
+    "afm7",
+    "deepseek_v41",
+    "gpt_bigcode",
+    "llama4",
+    "longcat_flash_ngram",
+    "minimax_m3_vl",
+    "phi3small",
+}
+# One of each kind of state, for what need not be shown on all: plain, fused, latent, sliding,
+# state-space, hybrid.
+KINDS = ["llama", "qwen3", "gemma2", "deepseek_v3", "gemma3_text", "mamba2", "qwen3_next"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request of ``prompt`` tokens that arrives before step ``arrival``."""
+
+    prompt: tuple[int, ...]
+    max_tokens: int
+    arrival: int
+
+
+def _cases() -> list[Case]:
+    # Lengths: a single token, below, at and beyond a window of 8, beyond two chunks of 16.
+    shapes = [(1, 10, 0), (3, 6, 0), (20, 12, 2), (8, 3, 3), (40, 8, 5), (2, 14, 7)]
+    random = np.random.default_rng(0)
+    return [
+        Case(tuple(random.integers(0, VOCAB, length).tolist()), count, arrival)
+        for length, count, arrival in shapes
+    ]
+
+
+CASES = _cases()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _uncompiled() -> None:
+    """As the engine does on CPU."""
+    mx.disable_compile()
+
+
+def build(name: str) -> Any:
+    """A model with random weights."""
+    module = importlib.import_module(f"mlx_lm.models.{name}")
+    mx.random.seed(1)
+    model = module.Model(module.ModelArgs.from_dict(configuration(name)))
+    model.eval()
+    mx.eval(model.parameters())
+    return model
+
+
+def runner_of(model: Any, name: str, *, fuse: bool = True) -> Runner:
+    loaded: Any = SimpleNamespace(model=model, architecture=name, config=configuration(name))
+    return make_runner(loaded, EngineConfig(fuse_projections=fuse))[0]
+
+
+def reference(model: Any, case: Case, chunk: int) -> tuple[list[int], list[float]]:
+    """mlx-lm's own greedy loop: tokens and their log probabilities."""
+    from mlx_lm.generate import generate_step
+
+    tokens, logprobs = [], []
+    steps = generate_step(
+        mx.array(case.prompt),
+        model,
+        max_tokens=case.max_tokens,
+        prefill_step_size=chunk,
+        prompt_cache=make_prompt_cache(model),
+    )
+    for token, distribution in steps:
+        tokens.append(int(token))
+        logprobs.append(distribution[int(token)].item())
+    return tokens, logprobs
+
+
+@functools.cache
+def references(name: str) -> tuple[tuple[list[int], list[float]], ...]:
+    model = build(name)
+    chunk = CHUNK if name in CHUNKED else 2048
+    return tuple(reference(model, case, chunk) for case in CASES)
+
+
+def run(harness: Harness, cases: list[Case], **options: Any) -> list[Answer]:
+    """Submit each case at its step and run to the end."""
+    answers: dict[int, Answer] = {}
+    step = 0
+    while True:
+        for place, case in enumerate(cases):
+            if case.arrival == step:
+                answers[place] = harness.submit(case.prompt, case.max_tokens, **options)
+        worked = harness.step()
+        step += 1
+        if not worked and len(answers) == len(cases):
+            return [answers[place] for place in range(len(cases))]
+        assert step < 5000, "it does not come to an end"
+
+
+def check(answer: Answer, expected: tuple[list[int], list[float]]) -> None:
+    assert answer.error is None
+    tokens, logprobs = expected
+    for row, values in zip(answer.tokens, answer.logprobs, strict=True):
+        assert row == tokens
+        assert np.abs(np.array(values) - np.array(logprobs)).max() < 1e-3
+
+
+def test_every_module_of_mlx_lm_is_here() -> None:
+    folder = Path(mlx_lm.models.__path__[0])
+    modules = {path.stem for path in folder.glob("*.py") if "class Model(" in path.read_text()}
+    assert modules <= set(ARCHITECTURES) and set(NOT_HERE) | REFUSED <= set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", [name for name in HERE if name not in REFUSED])
+def test_ragged_batch(name: str) -> None:
+    harness = Harness(runner_of(build(name), name), VOCAB, chunk=CHUNK)
+    for answer, expected in zip(run(harness, CASES), references(name), strict=True):
+        check(answer, expected)
+    harness.check_resting()
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_refused(name: str) -> None:
+    with pytest.raises(Unsupported, match=name) as caught:
+        runner_of(build(name), name)
+    assert caught.value.reason == "ARCHITECTURE_NOT_BATCHABLE"
+
+
+def test_count(capsys: pytest.CaptureFixture[str]) -> None:
+    reasons = {}
+    for name in sorted(REFUSED):
+        with pytest.raises(Unsupported) as caught:
+            runner_of(build(name), name)
+        reasons[name] = caught.value.message
+    with capsys.disabled():
+        print(
+            f"\n{len(HERE) - len(REFUSED)} of {len(ARCHITECTURES)} architectures are batched"
+            f" exactly, {len(REFUSED)} are refused, {len(NOT_HERE)} cannot be run here"
+        )
+        for name, reason in {**reasons, **NOT_HERE}.items():
+            print(f"  {name}: {reason}")
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3"])
+def test_unfused(name: str) -> None:
+    """The model classes' own forward pass under slots: what a fused one must equal."""
+    harness = Harness(runner_of(build(name), name, fuse=False), VOCAB, chunk=CHUNK)
+    for answer, expected in zip(run(harness, CASES), references(name), strict=True):
+        check(answer, expected)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma", "deepseek_v3", "olmoe"])
+def test_general_runner_serves_plain_caches_too(name: str) -> None:
+    harness = Harness(CacheRunner(build(name), name), VOCAB, chunk=CHUNK)
+    for answer, expected in zip(run(harness, CASES), references(name), strict=True):
+        check(answer, expected)
+    harness.check_resting()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_choices_share_one_prefill(name: str) -> None:
+    harness = Harness(runner_of(build(name), name), VOCAB, chunk=CHUNK)
+    for answer, expected in zip(run(harness, CASES, n=3), references(name), strict=True):
+        check(answer, expected)
+    assert harness.core.stats.prompt_tokens == sum(len(case.prompt) - 1 for case in CASES)
+    harness.check_resting()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_preempted_rows_go_on_where_they_were(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In memory for two requests of full length, of three the youngest are recomputed."""
+    for cache in (KVCache, RotatingKVCache, BatchKVCache, BatchRotatingKVCache):
+        monkeypatch.setattr(cache, "step", 16)
+    monkeypatch.setattr(caches, "_GROWTH", 16)
+    runner = runner_of(build(name), name)
+    random = np.random.default_rng(1)
+    cases = [Case(tuple(random.integers(0, VOCAB, 30).tolist()), 170, 4 * i) for i in range(3)]
+    alone = [run(Harness(runner, VOCAB, chunk=CHUNK), [replace(c, arrival=0)]) for c in cases]
+    total = runner.cost(1, 200) + runner.prefill_cost(1, 200)
+    together = Harness(runner, VOCAB, chunk=CHUNK, total=total)
+    for answer, (expected,) in zip(run(together, cases), alone, strict=True):
+        assert answer.error is None and answer.tokens == expected.tokens
+    together.check_resting()
+    # State-space and sliding layers hardly grow with the length.
+    assert together.core.stats.preemptions > 0 or name in ("mamba2", "gemma3_text")
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3", "deepseek_v3", "gemma2"])
+def test_shared_prefixes_give_the_tokens_of_a_cold_run(name: str) -> None:
+    runner = runner_of(build(name), name)
+    random = np.random.default_rng(2)
+    shared = random.integers(0, VOCAB, 35).tolist()
+    cases = [
+        Case((*shared, *random.integers(0, VOCAB, length).tolist()), 8, arrival)
+        for arrival, length in enumerate((1, 5, 20, 40))
+    ]
+    cold = Harness(runner, VOCAB, chunk=CHUNK)
+    warm = Harness(runner, VOCAB, chunk=CHUNK, block=8)
+    first = run(warm, cases)
+    again = run(warm, cases)
+    for expected, answer, repeated in zip(run(cold, cases), first, again, strict=True):
+        assert answer.tokens == repeated.tokens == expected.tokens
+    for case, answer in zip(cases, again, strict=True):
+        whole_blocks = (len(case.prompt) - 1) // 8 * 8
+        assert answer.finishes[0].usage.cached_tokens == whole_blocks
+    assert warm.core.stats.prompt_tokens < cold.core.stats.prompt_tokens * 2 / 1.5
+    warm.check_resting()
