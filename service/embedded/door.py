@@ -102,13 +102,14 @@ class Door:
     def _start(self, command: Command) -> None:
         engine = self._engines.get(command.engine)
         if engine is None:  # closed since
-            return finish_with(self._host, command.call, Cancelled("the engine was closed"))
-        name = (command.method or b"").decode(errors="replace")
-        method = engine.api.methods.get(name)
+            finish_with(self._host, command.call, Cancelled("the engine was closed"))
+            return
+        method = engine.api.methods.get((command.method or b"").decode(errors="replace"))
         if method is None:
             known = ", ".join(sorted(engine.api.methods))
-            error = Unimplemented(f"method: there is no {name!r}; there are: {known}")
-            return finish_with(self._host, command.call, error)
+            error = Unimplemented(f"method: there is no {command.method!r}; there are: {known}")
+            finish_with(self._host, command.call, error)
+            return
         call = Call(self._host, command, method, engine.settings.max_message_bytes)
         task = self._spawn(call.run())
         self._calls[command.call] = (call, task)
