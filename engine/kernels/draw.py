@@ -43,6 +43,19 @@ if (lane == 0) shared[warp][0] = best;
 __syncthreads();
 for (int w = 0; w < WARPS; w++) best = fmaxf(best, shared[w][0]);
 auto value = [&](int i) { return (static_cast<float>(x[i]) - best) * inverse; };
+// Calls `use` with every logit of the row, read 16 bytes at a time.
+auto each = [&](auto use) {
+  if constexpr (WIDE) {
+    for (int i = threadIdx.x * 8; i < vocab; i += THREADS * 8) {
+      float pack[8];
+      load8(x + i, pack);
+      #pragma unroll
+      for (int e = 0; e < 8; e++) use((pack[e] - best) * inverse);
+    }
+  } else {
+    for (int i = threadIdx.x; i < vocab; i += THREADS) use(value(i));
+  }
+};
 
 float threshold = fmaxf(log_min_p, -INFINITY);
 // The largest threshold that still keeps `wanted` tokens, or that much mass.
@@ -51,13 +64,12 @@ auto narrow = [&](float wanted, bool by_count, float bound) {
   for (int pass = 0; pass < PASSES; pass++) {
     float totals[PIVOTS] = {0.f, 0.f, 0.f, 0.f};
     const float step = (high - low) / (PIVOTS + 1);
-    for (int i = threadIdx.x; i < vocab; i += THREADS) {
-      const float v = value(i);
-      if (v < low || v < bound) continue;
+    each([&](float v) {
+      if (v < low + step || v < bound) return;
       const float amount = by_count ? 1.f : __expf(v);
       #pragma unroll
       for (int p = 0; p < PIVOTS; p++) if (v >= low + (p + 1) * step) totals[p] += amount;
-    }
+    });
     block_sum(totals, PIVOTS);
     int kept = 0;
     #pragma unroll
@@ -71,10 +83,7 @@ auto narrow = [&](float wanted, bool by_count, float bound) {
 float k_bound = -INFINITY;
 if (top_k < vocab) k_bound = narrow(top_k, true, -INFINITY);
 float mass[1] = {0.f};
-for (int i = threadIdx.x; i < vocab; i += THREADS) {
-  const float v = value(i);
-  if (v >= k_bound) mass[0] += __expf(v);
-}
+each([&](float v) { if (v >= k_bound) mass[0] += __expf(v); });
 block_sum(mass, 1);
 threshold = fmaxf(threshold, k_bound);
 if (top_p < 1.f) threshold = fmaxf(threshold, narrow(top_p * mass[0], false, k_bound));
@@ -134,7 +143,11 @@ def draw(logits: mx.array, rows: mx.array, settings: mx.array, keys: mx.array) -
     """
     out: mx.array = kernel("draw", ("logits", "rows", "settings", "keys"), ("out",), _BODY)(
         inputs=[logits, rows, settings, keys],
-        template=[("T", logits.dtype), ("THREADS", _THREADS)],
+        template=[
+            ("T", logits.dtype),
+            ("THREADS", _THREADS),
+            ("WIDE", logits.shape[1] % 8 == 0),
+        ],
         grid=(rows.shape[0] * _THREADS, 1, 1),
         threadgroup=(_THREADS, 1, 1),
         output_shapes=[(rows.shape[0],)],
