@@ -7,5 +7,13 @@ masks of a batch on the CPU, rows in parallel with the GIL released. Nothing her
 
 from .compiler import GrammarCompiler
 from .matcher import Grammar, GrammarState, fill_masks
+from .template import GrammarTemplate, TemplateSchema
 
-__all__ = ["Grammar", "GrammarCompiler", "GrammarState", "fill_masks"]
+__all__ = [
+    "Grammar",
+    "GrammarCompiler",
+    "GrammarState",
+    "GrammarTemplate",
+    "TemplateSchema",
+    "fill_masks",
+]

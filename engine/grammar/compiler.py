@@ -10,6 +10,7 @@ from mlxforge.engine.request import Constraint
 from .cache import ByteLRU
 from .helper import CompileHelper
 from .matcher import Grammar
+from .template import GrammarTemplate
 from .vocabulary import Vocabulary, VocabularySource
 
 
@@ -33,8 +34,8 @@ class GrammarCompiler:
     ) -> None:
         self.vocabulary = Vocabulary(tokenizer, vocab_size, eos_token_ids)
         self.helper = CompileHelper(self.vocabulary)
-        self._cache: ByteLRU[Constraint, Grammar] = ByteLRU(cache_bytes)
-        self._pending: dict[Constraint, threading.Lock] = {}
+        self._cache: ByteLRU[Constraint | GrammarTemplate, Grammar] = ByteLRU(cache_bytes)
+        self._pending: dict[Constraint | GrammarTemplate, threading.Lock] = {}
         self._lock = threading.Lock()
 
     @property
@@ -42,12 +43,14 @@ class GrammarCompiler:
         """What the cached grammars cost, estimated."""
         return self._cache.used
 
-    def compile(self, constraint: Constraint, special_token_ids: Iterable[int] = ()) -> Grammar:
+    def compile(
+        self, constraint: Constraint | GrammarTemplate, special_token_ids: Iterable[int] = ()
+    ) -> Grammar:
         """The grammar of a constraint.
 
         ``special_token_ids``: those that the grammar itself may place (the marks of a
         model's tool calls). Raises ``InvalidRequest`` (field ``json_schema``, ``regex``,
-        ``grammar`` or ``choice.values``) when it is none or cannot be enforced,
+        ``grammar``, ``choice.values`` or a template's own) when it is none or cannot be enforced,
         ``ResourceExhausted`` when it is too large.
         """
         with self._lock:
@@ -67,5 +70,7 @@ class GrammarCompiler:
         """End the helper process. May be called twice."""
         self.helper.close()
 
-    def _compile(self, constraint: Constraint, special_token_ids: Iterable[int]) -> Grammar:
+    def _compile(
+        self, constraint: Constraint | GrammarTemplate, special_token_ids: Iterable[int]
+    ) -> Grammar:
         return Grammar(self.vocabulary, self.helper.check(constraint), special_token_ids)

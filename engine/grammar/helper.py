@@ -17,6 +17,7 @@ from mlxforge.engine.errors import InternalError, InvalidRequest, ResourceExhaus
 from mlxforge.engine.request import Constraint, ConstraintKind
 
 from . import limits
+from .template import GrammarTemplate
 from .vocabulary import Vocabulary
 
 _START_SECONDS = 30.0
@@ -47,19 +48,12 @@ class CompileHelper:
         process = self._process
         return None if process is None else process.pid
 
-    def check(self, constraint: Constraint) -> str:
+    def check(self, constraint: Constraint | GrammarTemplate) -> str:
         """The grammar of a constraint. Raises ``InvalidRequest``, ``ResourceExhausted``."""
-        request = _line(
-            {
-                "kind": constraint.kind.value,
-                "source": constraint.source,
-                "choices": list(constraint.choices),
-            }
-        )
         if not self._turn.acquire(timeout=limits.COMPILE_WALL_SECONDS):
             raise ResourceExhausted("the grammar compiler is busy", retry_after=1.0)
         try:
-            answer = self._ask(request)
+            answer = self._ask(_request(constraint))
         finally:
             self._turn.release()
         if "grammar" in answer:
@@ -138,6 +132,19 @@ class CompileHelper:
                     pipe.close()
 
 
+def _request(constraint: Constraint | GrammarTemplate) -> bytes:
+    if isinstance(constraint, GrammarTemplate):
+        schemas = [schema.source for schema in constraint.schemas]
+        return _line({"kind": "template", "source": constraint.lark, "choices": schemas})
+    return _line(
+        {
+            "kind": constraint.kind.value,
+            "source": constraint.source,
+            "choices": list(constraint.choices),
+        }
+    )
+
+
 def _line(message: dict[str, Any]) -> bytes:
     return json.dumps(message).encode() + b"\n"
 
@@ -173,12 +180,17 @@ def _read(process: subprocess.Popen[bytes], seconds: float) -> dict[str, Any] | 
     return answer if isinstance(answer, dict) else None
 
 
-def _refusal(constraint: Constraint, answer: dict[str, Any]) -> InvalidRequest:
-    field = constraint.kind.value
-    if constraint.kind is ConstraintKind.CHOICE:
-        field = "choice.values"
-    pointer, reason = answer.get("pointer"), answer["refused"]
-    return InvalidRequest.of(field, f"{pointer}: {reason}" if pointer else str(reason))
+def _refusal(constraint: Constraint | GrammarTemplate, answer: dict[str, Any]) -> InvalidRequest:
+    pointer, reason = str(answer.get("pointer") or ""), str(answer["refused"])
+    if isinstance(constraint, GrammarTemplate):
+        schema = constraint.schemas[int(answer["schema"])] if "schema" in answer else None
+        field = schema.field if schema is not None else "chat.tools"
+        if schema is not None and pointer:
+            pointer = schema.root + pointer.removeprefix("#")
+    else:
+        choice = constraint.kind is ConstraintKind.CHOICE
+        field = "choice.values" if choice else constraint.kind.value
+    return InvalidRequest.of(field, f"{pointer}: {reason}" if pointer else reason)
 
 
 def _too_complex(what: str) -> ResourceExhausted:

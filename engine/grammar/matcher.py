@@ -62,8 +62,12 @@ class Grammar:
         """What it takes in memory, estimated; see tests/engine/grammar/test_compiler.py."""
         return _BYTES + _BYTES_PER_CHAR * len(self.source)
 
-    def start(self) -> GrammarState:
-        """The state of a new answer; microseconds, or a few milliseconds every fourth time."""
+    def start(self, lead_in: frozenset[int] = frozenset()) -> GrammarState:
+        """The state of a new answer; microseconds, or a few milliseconds every fourth time.
+
+        ``lead_in``: tokens that may come before the constrained text, once (those by which a
+        reasoning model opens its thinking).
+        """
         with self._lock:
             usable = [replica for replica in self._replicas if not replica.broken]
             replica = min(usable, key=lambda r: len(r.states), default=None)
@@ -71,7 +75,7 @@ class Grammar:
             if replica is None or (crowded and len(usable) < _MAX_REPLICAS):
                 self._replicas = usable
                 replica = self._replicate()
-            return GrammarState(self, replica, replica.matcher.deep_copy())
+            return GrammarState(self, replica, replica.matcher.deep_copy(), lead_in)
 
     def fresh_matcher(self) -> LLMatcher:
         """A matcher that shares nothing. Raises ``ResourceExhausted``."""
@@ -94,14 +98,23 @@ class GrammarState:
     row must be ended with it.
     """
 
-    __slots__ = ("__weakref__", "_ended", "_replica", "_tokens", "error", "grammar", "matcher")
+    __slots__ = (
+        "__weakref__", "_ended", "_lead_in", "_replica", "_tokens", "error", "grammar", "matcher"
+    )  # fmt: skip
 
-    def __init__(self, grammar: Grammar, replica: _Replica | None, matcher: LLMatcher) -> None:
+    def __init__(
+        self,
+        grammar: Grammar,
+        replica: _Replica | None,
+        matcher: LLMatcher,
+        lead_in: frozenset[int] = frozenset(),
+    ) -> None:
         self.grammar = grammar
         self.matcher = matcher
         self.error: EngineError | None = None
         self._tokens: list[int] = []
         self._ended = False
+        self._lead_in = lead_in
         self._replica = replica
         if replica is not None:
             replica.states.add(self)
@@ -115,6 +128,9 @@ class GrammarState:
         """Append a token. Raises ``EngineError`` when the grammar does not allow it."""
         if self.error is not None:
             raise self.error
+        lead_in, self._lead_in = self._lead_in, frozenset()
+        if token_id in lead_in:
+            return
         if token_id in self.vocabulary.eos_token_ids and self.can_end:
             self._ended = True
             return
@@ -151,11 +167,14 @@ class GrammarState:
 
     def forced_tokens(self) -> list[int]:
         """Tokens that must follow whatever the model says; does not append them."""
-        return list(self.matcher.compute_ff_tokens()) if self.active else []
+        if not self.active or self._lead_in:
+            return []
+        return list(self.matcher.compute_ff_tokens())
 
     def copy(self) -> GrammarState:
         """An independent state at the same place, for another choice of the request."""
-        other = GrammarState(self.grammar, self._replica, self.matcher.deep_copy())
+        matcher = self.matcher.deep_copy()
+        other = GrammarState(self.grammar, self._replica, matcher, self._lead_in)
         other.error, other._ended = self.error, self._ended
         other._tokens = self._tokens.copy()
         return other
@@ -174,6 +193,8 @@ class GrammarState:
                 )
         if not self.active:
             row[:] = self.vocabulary.eos_words
+        elif self._lead_in:
+            row |= self.vocabulary.words(self._lead_in)
 
     def _finish(self, row: NDArray[np.uint32]) -> bool:
         """Let the end in where the text conforms; False when nothing is allowed."""

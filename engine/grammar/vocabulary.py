@@ -11,12 +11,26 @@ from llguidance._tokenizer import TokenizerWrapper
 from numpy.typing import NDArray
 
 
+class ControlTokenSource(Protocol):
+    """The control tokens of a tokenizer."""
+
+    @property
+    def ids(self) -> frozenset[int]:
+        """Their ids."""
+        ...
+
+
 class VocabularySource(Protocol):
     """What is needed of a tokenizer; ``mlxforge.engine.tokenizer.Tokenizer`` has it."""
 
     @property
     def special_token_ids(self) -> frozenset[int]:
-        """Tokens that steer the model and are never text."""
+        """Tokens that are left out of decoded text."""
+        ...
+
+    @property
+    def control_tokens(self) -> ControlTokenSource:
+        """Tokens that steer the model, the special ones among them."""
         ...
 
     def token_bytes(self, token_id: int) -> bytes:
@@ -48,14 +62,16 @@ class _Adapter:
 class Vocabulary:
     """Token ids below ``size`` (the width of the logits) and what each stands for.
 
-    Ids without bytes (the logits' padding) and special tokens are never part of a text.
+    Ids without bytes (the logits' padding) and control tokens are never part of a text.
     """
 
     def __init__(self, source: VocabularySource, size: int, eos_token_ids: Iterable[int]) -> None:
         self.size = size
         self.eos_token_ids = frozenset(i for i in eos_token_ids if 0 <= i < size)
         self.special_token_ids = frozenset(
-            i for i in source.special_token_ids | self.eos_token_ids if 0 <= i < size
+            i
+            for i in source.special_token_ids | source.control_tokens.ids | self.eos_token_ids
+            if 0 <= i < size
         )
         self.tokens = tuple(source.token_bytes(i) for i in range(size))
         # llguidance wants an end token; one that never occurs in text stands in for none.

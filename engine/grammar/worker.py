@@ -6,7 +6,9 @@ answers are JSON objects, one a line, on stdin and stdout:
     first line in:   {"tokens": [base64, …], "special": [id, …], "eos": [id, …]}
     first line out:  {"ready": true}
     request:         {"kind": "json_schema", "source": "…", "choices": […]}
-    answer:          {"grammar": "…"} | {"refused": "why", "pointer": "#/a"} | {"complex": "why"}
+                     or {"kind": "template", "source": Lark text, "choices": [JSON Schema, …]}
+    answer:          {"grammar": "…"} | {"complex": "why"}
+                     or {"refused": "why", "pointer": "#/a", "schema": index in a template}
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from mlxforge.engine.request import Constraint, ConstraintKind
 from . import limits
 from .json_schema import Refused, TooComplex
 from .source import grammar_source
+from .template import TemplateRefused, fill
 
 _COMPLEX = ("fuel", "too complex", "too large", "too many", "limit")
 
@@ -56,11 +59,18 @@ def _limit_memory() -> None:
 
 
 def _compile(tokenizer: LLTokenizer, request: dict[str, Any]) -> dict[str, str]:
-    constraint = Constraint(
-        ConstraintKind(request["kind"]), request["source"], tuple(request["choices"])
-    )
     try:
-        source = grammar_source(constraint)
+        if request["kind"] == "template":
+            source = fill(request["source"], request["choices"])
+        else:
+            kind = ConstraintKind(request["kind"])
+            source = grammar_source(Constraint(kind, request["source"], tuple(request["choices"])))
+    except TemplateRefused as refusal:
+        return {
+            "refused": refusal.reason,
+            "pointer": refusal.pointer,
+            "schema": str(refusal.index),
+        }
     except Refused as refusal:
         return {"refused": refusal.reason, "pointer": refusal.pointer}
     except TooComplex as reason:

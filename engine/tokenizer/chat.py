@@ -37,7 +37,7 @@ class ChatFormat:
     ) -> None:
         """``special_texts``: ``bos_token`` and the like. Raises ``LoadError``."""
         self._renderer = TemplateRenderer(templates)
-        self._sources = dict(templates)
+        self.sources = dict(templates)
         facts = self._renderer.facts
         self._literals = facts.literals
         self._reserved = RESERVED_ARGUMENTS | facts.globals
@@ -69,7 +69,7 @@ class ChatFormat:
         messages = [self._message(i, message) for i, message in enumerate(chat.messages)]
         functions = [_function(i, tool) for i, tool in enumerate(tools)]
         arguments = dict(chat.template_kwargs)
-        strings = [*strings_in([messages, functions, arguments]), *self._sources.values()]
+        strings = [*strings_in([messages, functions, arguments]), *self.sources.values()]
         guard = Guard.for_strings(self.control_tokens, strings)
         if guard is None:
             raise InvalidRequest.of("chat", "holds every private-use character")
@@ -89,7 +89,7 @@ class ChatFormat:
         return (_cut(text, guard.end) if continued else text), guard
 
     def _render(self, context: dict[str, Any], mark: str, *, with_tools: bool) -> str:
-        use_tools = with_tools and TOOL_TEMPLATE in self._sources
+        use_tools = with_tools and TOOL_TEMPLATE in self.sources
         name = TOOL_TEMPLATE if use_tools else DEFAULT_TEMPLATE
         try:
             return self._renderer.render(name, context, mark)
@@ -127,7 +127,7 @@ class ChatFormat:
         return turn
 
     def _mentions(self, word: str) -> bool:
-        return any(word in source for source in self._sources.values())
+        return any(word in source for source in self.sources.values())
 
     def _check_arguments(self, arguments: Mapping[str, Any]) -> None:
         for name in arguments:

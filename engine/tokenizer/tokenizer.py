@@ -86,6 +86,11 @@ class Tokenizer:
         """Whether the chat template knows tools."""
         return self._chat is not None and self._chat.supports_tools
 
+    @property
+    def chat_templates(self) -> Mapping[str, str]:
+        """Sources of the chat templates by name; empty without any."""
+        return self._chat.sources if self._chat is not None else {}
+
     @cached_property
     def template_variables(self) -> frozenset[str]:
         """The arguments that the chat template reads, ``enable_thinking`` for example."""

@@ -5,7 +5,7 @@ kind of value (``shapes``); these become rules and terminals for llguidance (``e
 Whatever cannot be enforced is refused with its JSON pointer, never ignored.
 """
 
-from .emitter import compile_schema
+from .emitter import compile_parts, compile_raw, compile_schema
 from .errors import Refused, TooComplex
 
-__all__ = ["Refused", "TooComplex", "compile_schema"]
+__all__ = ["Refused", "TooComplex", "compile_parts", "compile_raw", "compile_schema"]

@@ -17,13 +17,18 @@ from .strings import StringSet
 _MAX_VALUES = 4_000
 _MEMBERS = 64
 _MAX_STEP = 20_000
+# Strings without quotes: no mark can begin in them, white space is trimmed by those who read
+# them, and some take "null" for more than a word.
+_RAW = r"/[^<\s](?:[^<]*[^<\s])?/ & ~/[nN][uU][lL][lL]/"
+# Characters that a JSON string spells as themselves.
+_SAME = r"/[^\x22\x5c\x00-\x1f}]*/"
 
 
 class Emitter:
     """Makes one grammar. ``value`` names the rule of a formula, made when its turn comes."""
 
-    def __init__(self, document: Document) -> None:
-        self.rules = Rules()
+    def __init__(self, document: Document, prefix: str = "") -> None:
+        self.rules = Rules(prefix)
         self._nonempty: dict[StringSet, bool] = {}
         self.expander = Expander(document, self.string_possible)
         self._values: dict[Formula, str] = {}
@@ -31,16 +36,36 @@ class Emitter:
         self._arrays = ArrayRules(self)
         self._objects = ObjectRules(self)
 
-    def grammar(self) -> str:
-        """The Lark text. Raises ``Refused``, ``TooComplex``."""
+    def grammar(self) -> tuple[str, list[str]]:
+        """The start rule and all lines. Raises ``Refused``, ``TooComplex``."""
         start = self.value(self.expander.root())
         while self._todo:
             formula = self._todo.pop()
             self.rules.add(self._values[formula], self._productions(formula))
-        text = self.rules.text(start)
-        if text is None:
+        lines = self.rules.lines(start)
+        if lines is None:
             raise Refused("#", "no value conforms to the schema")
-        return text
+        return start, lines
+
+    def raw_string(self) -> tuple[str, list[str]]:
+        """The same for a schema of strings, written without quotes and escapes.
+
+        That is the same text where a string has neither quotes nor backslashes nor control
+        characters; strings without any condition may have these too.
+        """
+        options = []
+        for branch in self.expander.branches(self.expander.root()):
+            if branch.kinds != {"string"}:
+                raise Refused("#", "is not a schema of strings")
+            free = branch.string == StringSet()
+            shape = _RAW if free else f"{_RAW} & {_SAME} & ({branch.string.content()})"
+            if not matches_something(f"({shape})"):
+                continue
+            options.append(f"({shape})")
+        if not options:
+            raise Refused("#", "no string conforms to the schema that can be written so")
+        name = self.rules.terminal(" | ".join(options))
+        return name, [f"{name}: {self.rules.terminals[name]}"]
 
     def value(self, formula: Formula) -> str:
         """The rule of the values that conform to a formula."""
@@ -146,6 +171,20 @@ def _quoted(strings: StringSet) -> str:
     return f"(/\\x22/ ({strings.content()}) /\\x22/)"
 
 
+def compile_parts(text: str, prefix: str) -> tuple[str, list[str]]:
+    """The start rule and the Lark lines of a JSON Schema's values, for use in a larger grammar.
+
+    Raises ``Refused``, ``TooComplex``.
+    """
+    return Emitter(Document(parse(text)), prefix).grammar()
+
+
+def compile_raw(text: str, prefix: str) -> tuple[str, list[str]]:
+    """The same for strings that are written without quotes."""
+    return Emitter(Document(parse(text)), prefix).raw_string()
+
+
 def compile_schema(text: str) -> str:
     """The Lark grammar of a JSON Schema's values. Raises ``Refused``, ``TooComplex``."""
-    return Emitter(Document(parse(text))).grammar()
+    start, lines = compile_parts(text, "")
+    return "\n".join([f"start: {start}", *lines]) + "\n"

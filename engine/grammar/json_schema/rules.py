@@ -45,9 +45,10 @@ Production = tuple[Symbol, ...]
 
 
 class Rules:
-    """Named rules (lower case) and terminals (upper case)."""
+    """Named rules (lower case) and terminals (upper case), all names beginning with ``prefix``."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self.terminals = dict(TERMINALS)
         self._by_text: dict[str, str] = {}
         self._productions: dict[str, list[Production]] = {}
@@ -59,7 +60,7 @@ class Rules:
         self._count += 1
         if self._count > _MAX_RULES:
             raise TooComplex(f"needs more than {_MAX_RULES} grammar rules")
-        return f"{kind}{self._count}"
+        return f"{self._prefix}{kind}{self._count}"
 
     def add(self, name: str, productions: list[Production]) -> str:
         """Define a rule: one of ``productions``."""
@@ -75,12 +76,13 @@ class Rules:
         """The terminal of a Lark expression."""
         name = self._by_text.get(expression)
         if name is None:
-            name = self._by_text[expression] = f"T{len(self._by_text)}"
+            name = f"{self._prefix.upper()}T{len(self._by_text)}"
+            self._by_text[expression] = name
             self.terminals[name] = expression
         return name
 
-    def text(self, start: str) -> str | None:
-        """The Lark text of the grammar, dead ends removed; None when it matches nothing."""
+    def lines(self, start: str) -> list[str] | None:
+        """The rules and terminals below ``start``, dead ends removed; None: it has no text."""
         alive = self._alive()
         if start not in alive:
             return None
@@ -93,7 +95,8 @@ class Rules:
             for name, productions in self._productions.items()
             if name in alive
         }
-        lines, used, todo = [f"start: {start}"], {start}, [start]
+        lines: list[str] = []
+        used, todo = {start}, [start]
         while todo:
             name = todo.pop()
             if name in self.terminals:
@@ -108,10 +111,9 @@ class Rules:
                 inner = {_target(s) for p in kept[name] for s in p}
             todo += sorted(inner - used)
             used |= inner
-        text = "\n".join(lines) + "\n"
-        if len(text) > _MAX_TEXT:
+        if sum(map(len, lines)) > _MAX_TEXT:
             raise TooComplex(f"needs a grammar of more than {_MAX_TEXT} characters")
-        return text
+        return lines
 
     def _alive(self) -> set[str]:
         """Rules and terminals that match something, found bottom-up."""
