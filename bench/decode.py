@@ -173,7 +173,7 @@ def measure(shape: str, args: argparse.Namespace) -> tuple[list[dict[str, Any]],
     step["mlxforge_ms"] = 1e3 * our_step(engine, step_rows, args.prompt, args.steps)
     step["ratio"] = step["mlxforge_ms"] / step["bare_ms"]
     print(report.table([step]), flush=True)
-    engine.release()
+    engine.shut()
     return results, step
 
 

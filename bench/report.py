@@ -97,3 +97,31 @@ def bars(
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def cdfs(
+    path: Path, title: str, panels: Mapping[str, Mapping[str, Sequence[float]]], unit: str
+) -> None:
+    """Cumulative distributions over a log axis, a panel each, written as PNG."""
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        import matplotlib.pyplot as plt
+    except ImportError:
+        print("matplotlib is not installed: no plot was drawn")
+        return
+    figure, found = plt.subplots(1, len(panels), figsize=(5.5 * len(panels), 4.2), squeeze=False)
+    for axes, (name, series) in zip(found[0], panels.items(), strict=True):
+        for label, values in series.items():
+            share = [(place + 1) / len(values) for place in range(len(values))]
+            axes.plot(sorted(values), share, label=label)
+        axes.set_xscale("log")
+        axes.set_xlabel(f"{name} ({unit})")
+        axes.set_ylabel("share of all")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle(title, fontsize=9)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
