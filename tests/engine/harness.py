@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence as Tokens
+import time
+from collections.abc import Callable
+from collections.abc import Sequence as Tokens
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,8 +87,7 @@ class Harness:
         rows: int = 16,
         waiting: int = 1024,
         block: int | None = None,
-        core: Callable[..., EngineCore] = EngineCore,
-        **options: Any,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         prefix = None
         if block is not None:
@@ -102,7 +103,8 @@ class Harness:
             prefix=prefix,
         )
         config = EngineConfig(max_running_requests=rows, max_waiting_requests=waiting)
-        self.core = core(
+        self.clock = clock
+        self.core = EngineCore(
             runner,
             vocab,
             self.memory,
@@ -110,7 +112,7 @@ class Harness:
             Pace(1.5, chunk),
             config,
             self._deliver,
-            **options,
+            clock,
         )
         self.answers: dict[str, Answer] = {}
         self.peak = 0
@@ -132,6 +134,7 @@ class Harness:
         name = f"r{len(self.answers)}"
         request = GenerationRequest(name, prompt_token_ids=tuple(prompt), n=n, deadline=deadline)
         group = Group(request, name)
+        group.arrival = self.clock()
         seed = parameters.pop("seed", 0)
         group.sequences.extend(
             Sequence(
