@@ -160,7 +160,11 @@ def measure(args: argparse.Namespace) -> None:
         for name, run in runs.items()
     ]
     print(report.table(totals))
-    print("\n".join(f"{key}: {report.table([{'': value}]).split()[-1]}" for key, value in cancel.items()))
+    print(
+        "\n".join(
+            f"{key}: {report.table([{'': value}]).split()[-1]}" for key, value in cancel.items()
+        )
+    )
     settings = {key: value for key, value in vars(args).items() if key != "out"}
     name = f"{args.prefix}latency-{args.shape}"
     report.save(
