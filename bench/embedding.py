@@ -40,6 +40,7 @@ from mlxforge.engine.embedding.batching import BatchPolicy  # noqa: E402
 from mlxforge.engine.embedding.cpu import is_slow_cpu, use_one_blas_thread  # noqa: E402
 from mlxforge.engine.embedding.model import build_encoder, encoder_model  # noqa: E402
 from mlxforge.engine.embedding.scheduler import EmbeddingScheduler  # noqa: E402
+from mlxforge.engine.embedding.warmup import warm_up  # noqa: E402
 from mlxforge.engine.request import EmbeddingRequest  # noqa: E402
 
 CORPUS = Path(__file__).parent.parent / "tests/engine/embedding/texts.json"
@@ -71,7 +72,7 @@ def ours(folder: Path, dtype: str, streams: int) -> tuple[Embed, Callable[[], No
         model = encoder_model(backbone, tokenizer, folder)
         policy = BatchPolicy.of_device(streams)
         scheduler = EmbeddingScheduler(model, policy=policy, wake=device.wake)
-        scheduler.warm_up()
+        warm_up(model, policy)
         return scheduler
 
     scheduler = device.call(load).result()

@@ -29,7 +29,7 @@ class BatchPolicy:
     because starting the operations takes longer: up to there, padding is not avoided.
     ``min_step`` is the finest difference of widths; ``round_rows`` keeps the number of rows to
     powers of two and thrice those, for devices that prepare kernels for each shape.
-    ``streams`` is how many batches run side by side; one more is always ready to follow.
+    ``streams`` is how many batches run side by side.
     """
 
     max_tokens: int

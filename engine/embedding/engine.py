@@ -185,6 +185,7 @@ class EmbeddingEngine:
         from .cpu import is_slow_cpu, use_one_blas_thread
         from .model import embedding_model
         from .scheduler import EmbeddingScheduler, QueueLimits
+        from .warmup import warm_up
 
         loaded = load_model(source, progress=self._progress, dtype=self.config.dtype)
         model = embedding_model(loaded)
@@ -198,7 +199,7 @@ class EmbeddingEngine:
             wake=DeviceThread.shared().wake,
         )
         if self.config.warm_up:
-            scheduler.warm_up()
+            warm_up(model, scheduler.policy)
         return _Serving(loaded, describe(loaded, model, self.model_id, self.config), scheduler)
 
     def _ready(self) -> _Serving:

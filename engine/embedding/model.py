@@ -137,12 +137,12 @@ def lay_out(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
     """Tokens (height, width), lengths (height,) and the rows' settings (height, 4).
 
-    Rows past the inputs are one token long, so that nothing divides by zero.
+    Rows past the inputs are of full length, so that they alone never call for a mask.
     """
     ids = [item for group, _ in groups for item in group]
     sizes = np.array([item.size for item in ids], np.int32)
     width, height = max(width, int(sizes.max())), max(height, len(ids))
-    lengths = np.ones(height, np.int32)
+    lengths = np.full(height, width, np.int32)
     lengths[: len(ids)] = sizes
     tokens = np.zeros((height, width), np.int32)
     tokens[: len(ids)][np.arange(width) < sizes[:, None]] = np.concatenate(ids)

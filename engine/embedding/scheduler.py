@@ -76,12 +76,8 @@ class _Job:
 _News = tuple[_Job, "list[EncodedInput] | EngineError | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
-    """A batch on the device; ``vectors`` (rows or more, D) are not yet read."""
-
-    batch: Batch[_Job]
-    vectors: mx.array
+# Batches on the device, started together, with their vectors (rows or more, D), not yet read.
+_Flight = list[tuple[Batch[_Job], mx.array]]
 
 
 class EmbeddingScheduler:
@@ -102,8 +98,8 @@ class EmbeddingScheduler:
         self._request_limits = request_limits
         self._wake = wake
         self._queue: InputQueue[_Job] = InputQueue(self.policy, model.max_length)
-        self._running: deque[_Running] = deque()
-        self._streams: deque[mx.Stream] = deque()
+        self._flights: deque[_Flight] = deque()
+        self._streams: list[mx.Stream] = []
         self._tokenizers = ThreadPoolExecutor(_TOKENIZER_THREADS, "mlxforge-embed-tokenize")
         self._news: deque[_News] = deque()
         # Guards what follows; held for moments only.
@@ -122,7 +118,7 @@ class EmbeddingScheduler:
     @property
     def busy(self) -> bool:
         """Whether a request has not ended or a batch is not yet read."""
-        return bool(self._jobs or self._running)
+        return bool(self._jobs or self._flights)
 
     def submit(self, request: EmbeddingRequest) -> Future[EmbeddingOutput]:
         """Queue a request. The future ends with its vectors or one ``EngineError``.
@@ -145,7 +141,7 @@ class EmbeddingScheduler:
         return job.future
 
     def step(self, token_budget: int | None = None) -> bool:
-        """Start at most one batch, read at most one; False when there was neither.
+        """Start a batch (on CPUs, one a stream) and read the one before; False when there is none.
 
         ``token_budget`` bounds the batch (padding counts), for engines that also decode: an
         input longer than the budget still runs, alone.
@@ -160,14 +156,19 @@ class EmbeddingScheduler:
     def _step(self, token_budget: int | None) -> bool:
         self._take_news()
         self._expire()
-        batch = self._queue.take(token_budget)
-        if batch is not None:
-            self._start(batch)
-        finished = len(self._running) > self.policy.streams or (batch is None and self._running)
-        if finished:
-            self._read(self._running.popleft())
+        batches: list[Batch[_Job]] = []
+        while len(batches) < self.policy.streams:
+            batch = self._queue.take(token_budget)
+            if batch is None:
+                break
+            batches.append(batch)
+        waiting = len(self._flights)
+        if batches:
+            self._start(batches)
+        if waiting:
+            self._read(self._flights.popleft())
         self._unpark()
-        return batch is not None or bool(finished)
+        return bool(batches or waiting)
 
     def close(self, error: EngineError | None = None) -> None:
         """End every request with ``error`` (``Cancelled``) and refuse new ones."""
@@ -175,19 +176,6 @@ class EmbeddingScheduler:
             self._closed = True
         self._end_all(error or Cancelled("the model was unloaded"))
         self._tokenizers.shutdown(wait=False, cancel_futures=True)
-
-    def warm_up(self) -> None:
-        """Run batches of the usual shapes, so that no request waits for kernels to compile."""
-        settings = RowSettings(self.model.settings.pooling, self.model.dimensions, True)
-        width = min(16, self.model.max_length)
-        while True:
-            full = max(1, min(self.policy.max_tokens // width, self.policy.max_rows))
-            for height in {1, full} if self.policy.round_rows else {1}:
-                ids = np.ones(width - (width > 1), np.int32)  # one short: with a mask
-                mx.eval(self.model.embed([([ids], settings)], width=width, height=height))
-            if width >= min(512, self.model.max_length) or not self.policy.round_rows:
-                break
-            width = min(2 * width, self.model.max_length)
 
     # Any thread.
 
@@ -280,41 +268,49 @@ class EmbeddingScheduler:
         for job in expired:
             self._end(job, DeadlineExceeded("the request's deadline passed"))
 
-    def _start(self, batch: Batch[_Job]) -> None:
-        groups = [([i.ids for i in part.inputs], part.owner.settings) for part in batch.parts]
-        height = self.policy.height(batch.rows)
+    def _start(self, batches: list[Batch[_Job]]) -> None:
+        flight: _Flight = []
+        for batch, stream in zip(batches, self._use_streams(), strict=False):
+            groups = [([i.ids for i in part.inputs], part.owner.settings) for part in batch.parts]
+            height = self.policy.height(batch.rows)
+            try:
+                with mx.stream(stream):
+                    vectors = self.model.embed(groups, width=batch.width, height=height)
+            except Exception as error:
+                self._fail(batch, error)
+            else:
+                flight.append((batch, vectors))
         try:
-            with mx.stream(self._next_stream()):
-                vectors = self.model.embed(groups, width=batch.width, height=height)
-                mx.async_eval(vectors)
+            # In one call: on CPUs it returns only when little is left to do.
+            mx.async_eval(*(vectors for _, vectors in flight))
         except Exception as error:
-            self._fail(batch, error)
+            for batch, _ in flight:
+                self._fail(batch, error)
         else:
-            self._running.append(_Running(batch, vectors))
+            self._flights.append(flight)
 
-    def _next_stream(self) -> mx.Stream:
-        """The default stream, or the next of the policy's when batches run side by side."""
+    def _use_streams(self) -> list[mx.Stream]:
+        """The default stream; those of the policy when batches run side by side."""
+        device = mx.default_device()
         if self.policy.streams == 1:
-            return mx.default_stream(mx.default_device())
+            return [mx.default_stream(device)]
         if not self._streams:
-            self._streams.extend(
-                mx.new_stream(mx.default_device()) for _ in range(self.policy.streams)
-            )
-        self._streams.rotate(1)
-        return self._streams[0]
+            self._streams = [mx.new_stream(device) for _ in range(self.policy.streams)]
+        return self._streams
 
-    def _read(self, running: _Running) -> None:
-        """Wait for a batch and hand its vectors out."""
-        try:
-            vectors = np.asarray(running.vectors)
-        except Exception as error:
-            self._fail(running.batch, error)
-            return
-        row = 0
-        for part in running.batch.parts:
-            count = len(part.positions)
-            self._hand_out(part, vectors[row : row + count])
-            row += count
+    def _read(self, flight: _Flight) -> None:
+        """Wait for batches and hand their vectors out."""
+        for batch, computed in flight:
+            try:
+                vectors = np.asarray(computed)
+            except Exception as error:
+                self._fail(batch, error)
+                continue
+            row = 0
+            for part in batch.parts:
+                count = len(part.positions)
+                self._hand_out(part, vectors[row : row + count])
+                row += count
 
     def _hand_out(self, part: BatchPart[_Job], vectors: NDArray[np.float32]) -> None:
         job = part.owner
@@ -359,7 +355,7 @@ class EmbeddingScheduler:
             jobs = list(self._jobs.values())
         for job in jobs:
             self._end(job, error)
-        self._running.clear()
+        self._flights.clear()
         self._queue = InputQueue(self.policy, self.model.max_length)
 
     def _unpark(self) -> None:

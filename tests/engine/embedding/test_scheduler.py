@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import threading
 import time
@@ -187,12 +188,26 @@ def test_the_next_batch_starts_before_the_last_is_read(scheduler):
     scheduler.submit(large(64))
     await_tokens(scheduler)
     scheduler.step()
-    assert len(scheduler._running) == 1
-    first = scheduler._running[0]
+    assert len(scheduler._flights) == 1
+    first = scheduler._flights[0]
     scheduler.step()
-    assert len(scheduler._running) == 1
-    assert scheduler._running[0] is not first
+    assert len(scheduler._flights) == 1
+    assert scheduler._flights[0] is not first
     finish(scheduler)
+
+
+def test_batches_side_by_side(model, scheduler):
+    """Several streams, as an engine with a process to itself has on a CPU."""
+    policy = dataclasses.replace(POLICY, streams=3)
+    beside = EmbeddingScheduler(model, policy=policy)
+    requests = [large(200), request("w1"), request(words(*range(60)), "w2")]
+    for one, other in zip(run(beside, requests), run(scheduler, requests), strict=True):
+        np.testing.assert_allclose(one.vectors, other.vectors, atol=1e-5)
+    beside.submit(large(200))
+    await_tokens(beside)
+    beside.step()
+    assert len(beside._flights[0]) == 3
+    beside.close()
 
 
 @pytest.mark.parametrize(
