@@ -125,7 +125,7 @@ class EngineCore:
             self._flights.append(flight)
         self._flush()
         if not worked:
-            self._rest()
+            self.pace.idle()
         return worked
 
     def _run_commands(self) -> None:
@@ -283,18 +283,24 @@ class EngineCore:
         if joining and not self.memory.reserve(self.batch, joining):
             # The running rows grew meanwhile.
             self.scheduler.put_back_entries([entry for _, entry in ready if entry.live])
+        sources: list[int] = []
+        lengths: list[int] = []
+        lasts: list[int] = []
         for place, entry in ready:
             entry.joined = True
-            live = [s for s in entry.live if s.phase is Phase.PREFILL]
-            if not live:
-                continue
-            self.runner.join(job.prefill, [place] * len(live), entry.length)
-            for sequence in live:
-                sequence.phase = Phase.DECODE
-                sequence.launched = len(sequence.output)
-            fresh = mx.array([entry.tokens[-1]] * len(live), mx.uint32)
-            self._tokens = mx.concatenate([self._tokens[: len(self.batch)], fresh])
-            self.batch.extend(live)
+            for sequence in entry.live:
+                if sequence.phase is Phase.PREFILL:
+                    sequence.phase = Phase.DECODE
+                    sequence.launched = len(sequence.output)
+                    sources.append(place)
+                    lengths.append(entry.length)
+                    lasts.append(entry.tokens[-1])
+                    self.batch.append(sequence)
+        if sources:
+            before = len(self.batch) - len(sources)
+            self.runner.join(job.prefill, sources, lengths)
+            fresh = mx.array(lasts, mx.uint32)
+            self._tokens = mx.concatenate([self._tokens[:before], fresh])
             self._arranged = False
 
     def _decode(self, prefilled: int) -> Flight | None:
@@ -408,10 +414,9 @@ class EngineCore:
             outbox, self._outbox = self._outbox, []
             self._deliver(outbox)
 
-    def _rest(self) -> None:
-        """Nothing left to do: hold no memory for rows that are gone."""
-        self.pace.idle()
-        if self.runner.nbytes:
+    def rest(self) -> None:
+        """Nothing to do for a while: hold no memory for rows that are gone."""
+        if self.runner.nbytes and not (self.batch or self.groups):
             self.runner.release()
             mx.clear_cache()
 

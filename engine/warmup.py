@@ -28,7 +28,7 @@ def warm_up(core: EngineCore) -> None:
             mx.synchronize()
             pace.token_seconds = (time.perf_counter() - started) / _PROMPT
         runner.reserve(width, 2 * _PROMPT, 0)
-        runner.join(prefill, [0] * width, _PROMPT)
+        runner.join(prefill, [0] * width, [_PROMPT] * width)
         tokens = mx.zeros((runner.width(width),), mx.uint32)
         for step in range(_STEPS):
             started = time.perf_counter()

@@ -140,6 +140,10 @@ class EmbeddingScheduler:
         job.future.add_done_callback(lambda future: self._on_done(job, future))
         return job.future
 
+    def rest(self) -> None:
+        """Give back the buffers that batches left behind. On the MLX thread."""
+        mx.clear_cache()
+
     def step(self, token_budget: int | None = None) -> bool:
         """Start a batch (on CPUs, one a stream) and read the one before; False when there is none.
 

@@ -147,7 +147,9 @@ class CacheRunner:
         prefill.offset += len(tokens[0])
         mx.eval([cache.state for cache in prefill.caches])
 
-    def join(self, prefill: CachePrefill | None, sources: Sequence[int], length: int) -> None:
+    def join(
+        self, prefill: CachePrefill | None, sources: Sequence[int], lengths: Sequence[int]
+    ) -> None:
         """See ``Runner.join``."""
         own = prefill.caches if prefill is not None else mlx_cache.make_prompt_cache(self.model)
         fresh = [cache.merge([cache] * len(sources)) for cache in own]

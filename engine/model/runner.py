@@ -74,8 +74,11 @@ class Runner(Protocol):
         """Process the next tokens of each prompt, shape (rows, n), without waiting."""
         ...
 
-    def join(self, prefill: Any, sources: Sequence[int], length: int) -> None:
-        """Append rows with ``length`` positions copied from rows ``sources``; None: empty."""
+    def join(self, prefill: Any, sources: Sequence[int], lengths: Sequence[int]) -> None:
+        """Append rows copied from rows ``sources``, ``lengths`` positions each.
+
+        ``prefill`` None: they are empty.
+        """
         ...
 
     def decode(self, tokens: mx.array, lengths: Sequence[int]) -> mx.array:

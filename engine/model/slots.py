@@ -105,10 +105,14 @@ class SlotRunner:
         prefill.offset += len(tokens[0])
         mx.async_eval(prefill.arrays)
 
-    def join(self, prefill: Staging | None, sources: Sequence[int], length: int) -> None:
+    def join(
+        self, prefill: Staging | None, sources: Sequence[int], lengths: Sequence[int]
+    ) -> None:
         """See ``Runner.join``; the caller has reserved room."""
         if prefill is not None:
-            self.slots.write(self._rows, prefill, sources, length)
+            # All are copied to one length, at once: what stands behind a shorter prompt is
+            # written over before it is read.
+            self.slots.write(self._rows, prefill, sources, max(lengths))
         self._rows += len(sources)
 
     def decode(self, tokens: mx.array, lengths: Sequence[int]) -> mx.array:

@@ -100,10 +100,12 @@ class FakeRunner:
         prefill.offset += len(tokens[0])
         assert prefill.offset <= prefill.length
 
-    def join(self, prefill: FakePrefill | None, sources: Sequence[int], length: int) -> None:
-        for source in sources:
+    def join(
+        self, prefill: FakePrefill | None, sources: Sequence[int], lengths: Sequence[int]
+    ) -> None:
+        for source, length in zip(sources, lengths, strict=True):
             self.histories.append(prefill.histories[source][:length] if prefill else [])
-        assert self.rows <= self.capacity and length <= self.positions
+        assert self.rows <= self.capacity and max(lengths) <= self.positions
 
     def decode(self, tokens: mx.array, lengths: Sequence[int]) -> mx.array:
         self.before_forward()

@@ -174,6 +174,7 @@ class Harness:
     def check_resting(self) -> None:
         """Nothing is held: every request ended, no row, queue entry, flight or KV byte is left."""
         core = self.core
+        core.rest()
         assert all(answer.ends == 1 for answer in self.answers.values())
         assert not core.batch and not core.groups and not core._flights and not core._commands
         assert not self.scheduler.waiting and not self.scheduler.jobs and not core._finished_jobs

@@ -10,7 +10,7 @@ import pytest
 
 mx = pytest.importorskip("mlx.core")
 
-from mlxforge.engine.kernels import attention, available, draw, layer, product, rows  # noqa: E402
+from mlxforge.engine.kernels import attention, available, draw, layer, rows  # noqa: E402
 from mlxforge.engine.kernels.attention import Rotation  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not available(), reason="needs MLX's CUDA backend")
@@ -163,17 +163,3 @@ def test_draw_over_a_large_vocabulary(dtype: Any) -> None:
     assert np.abs(got[likely] - want[likely]).max() < 0.02
     assert drawn(logits, (1.0, 1.0, 1, -math.inf), 8)[int(mx.argmax(logits).item())] == 1
 
-
-@pytest.mark.parametrize("rows_", [2, 8, 17, 32])
-@pytest.mark.parametrize(("outer", "inner"), [(6144, 4096), (28672, 4096), (4096, 14336), (2048, 2048)])
-@pytest.mark.parametrize("biased", [False, True])
-def test_product(rows_: int, outer: int, inner: int, biased: bool) -> None:
-    mx.random.seed(6)
-    x = mx.random.normal((rows_, 1, inner)).astype(mx.bfloat16)
-    weight = (mx.random.normal((outer, inner)) / math.sqrt(inner)).astype(mx.bfloat16)
-    bias = mx.random.normal((outer,)).astype(mx.bfloat16) if biased else None
-    assert product.serves(rows_, weight)
-    want = x.astype(mx.float32) @ weight.astype(mx.float32).T
-    if bias is not None:
-        want = want + bias.astype(mx.float32)
-    close(product.product(x, weight, bias), want, mx.bfloat16)
