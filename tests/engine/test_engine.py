@@ -1,0 +1,420 @@
+"""The engine's life: start, load, close, at every wrong moment; and a random load on it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlxforge.engine import assembly
+from mlxforge.engine.config import EngineConfig
+from mlxforge.engine.device import DeviceThread
+from mlxforge.engine.engine import Engine
+from mlxforge.engine.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    EngineError,
+    InternalError,
+    InvalidRequest,
+    LoadError,
+    ResourceExhausted,
+    Unavailable,
+    Unsupported,
+)
+from mlxforge.engine.loader import load_model
+from mlxforge.engine.output import Finish, FinishReason
+from mlxforge.engine.request import GenerationRequest, SamplingParams
+
+from .loader.folders import write_folder
+
+CONFIG = EngineConfig(
+    max_running_requests=8,
+    max_waiting_requests=1000,
+    max_prefill_tokens=32,
+    prefix_block=8,
+    memory_budget=64 << 20,
+    max_n=4,
+)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Llama with a byte tokenizer; answers run to their token limit, mostly."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    write_folder(folder, max_position_embeddings=512)
+    return folder
+
+
+@pytest.fixture
+async def engine(folder: Path) -> AsyncIterator[Engine]:
+    engine = Engine(str(folder), CONFIG)
+    await engine.start()
+    yield engine
+    await engine.close()
+
+
+def request(name: str, **fields: Any) -> GenerationRequest:
+    fields = {"prompt": "Once upon a time", "max_tokens": 20, "ignore_eos": True, **fields}
+    fields["sampling_params"] = SamplingParams(**{"temperature": 0.0, **fields.pop("params", {})})
+    return GenerationRequest(name, **fields)
+
+
+async def collect(engine: Engine, asked: GenerationRequest) -> dict[int, tuple[list[int], Finish]]:
+    """Tokens and finish of each choice."""
+    tokens: dict[int, list[int]] = {index: [] for index in range(asked.n)}
+    finishes: dict[int, Finish] = {}
+    async for output in engine.generate(asked):
+        assert output.index not in finishes
+        tokens[output.index] += output.token_ids
+        if output.finish is not None:
+            finishes[output.index] = output.finish
+    assert len(finishes) == asked.n
+    return {index: (tokens[index], finishes[index]) for index in tokens}
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "it did not come to pass"
+        await asyncio.sleep(0.005)
+
+
+def resting(engine: Engine) -> bool:
+    """Whether nothing is held but prefixes."""
+    assert engine._assembly is not None
+    core, memory = engine._assembly.core, engine._assembly.core.memory
+    assert memory.prefix is not None
+    return (
+        not (core.batch or core.groups or core._flights or core._commands)
+        and not (core.scheduler.waiting or core.scheduler.jobs or engine._live)
+        and core.runner.rows == core.runner.nbytes == 0
+        and memory.used == memory.prefix.nbytes
+    )
+
+
+async def test_a_random_load_ends_every_request_once(engine: Engine) -> None:
+    dice = random.Random(11)
+    texts = ["a", "Once upon a time", "x" * 150, "The same beginning, and " + "y" * 40]
+    plain = [request(f"alone-{text[:3]}", prompt=text, max_tokens=30) for text in texts]
+    alone = {r.prompt: (await collect(engine, r))[0][0] for r in plain}
+    outcomes: dict[str, int] = {}
+
+    async def one(number: int) -> None:
+        kind = dice.choice(["plain", "plain", "seeded", "cancel", "deadline", "bad", "long", "n"])
+        await asyncio.sleep(dice.random() * 1.5)
+        fields: dict[str, Any] = {"prompt": dice.choice(texts), "max_tokens": dice.randint(1, 30)}
+        if kind == "seeded":
+            fields["params"] = {"temperature": 1.0, "seed": 5, "top_p": 0.9}
+        elif kind == "deadline":
+            fields["deadline"] = time.monotonic() + dice.random() * 0.3
+        elif kind == "bad":
+            bad = [{"prompt_token_ids": (1, 5000), "prompt": None}, {"n": 5}, {"prompt": ""}]
+            fields |= dice.choice(bad)
+        elif kind == "long":
+            fields["prompt"] = "z" * 600
+        elif kind == "n":
+            fields["n"] = 3
+        asked = request(f"q{number}", **fields)
+        task = asyncio.ensure_future(collect(engine, asked))
+        if kind == "cancel":
+            await asyncio.sleep(dice.random() * 0.05)
+            task.cancel()
+        outcome = "finished"
+        try:
+            for tokens, finish in (await task).values():
+                assert finish.reason is FinishReason.LENGTH
+                assert len(tokens) == finish.usage.completion_tokens == asked.max_tokens
+                if kind != "seeded":
+                    assert tokens == alone[asked.prompt][: len(tokens)]
+        except asyncio.CancelledError:
+            assert kind == "cancel"
+            outcome = "cancelled"
+        except EngineError as error:
+            outcome = type(error).__name__
+        expected = {
+            "cancel": ("cancelled", "finished"),
+            "deadline": ("DeadlineExceeded", "finished"),
+            "bad": ("InvalidRequest",),
+            "long": ("InvalidRequest",),
+        }.get(kind, ("finished",))
+        assert outcome in expected, (kind, outcome)
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+
+    await asyncio.gather(*(one(number) for number in range(300)))
+    assert sum(outcomes.values()) == 300
+    assert min(outcomes[k] for k in ("finished", "cancelled", "InvalidRequest")) > 10
+    await until(lambda: resting(engine))
+    assert engine.healthy
+
+
+async def test_what_never_fits_says_what_is_needed(folder: Path) -> None:
+    engine = Engine(str(folder), EngineConfig(memory_budget=CONFIG.memory_budget, warm_up=False))
+    await engine.start()
+    assert engine._assembly is not None
+    engine._assembly.core.memory.total = 100_000
+    with pytest.raises(ResourceExhausted, match=r"may need .* only .* exist") as caught:
+        await collect(engine, request("a", max_tokens=400))
+    assert caught.value.reason == "REQUEST_TOO_LARGE" and caught.value.retry_after is None
+    # Without a limit of its own, an answer gets as long as there is memory for.
+    finish = (await collect(engine, request("b", max_tokens=None)))[0][1]
+    assert finish.reason is FinishReason.LENGTH and 20 < finish.usage.completion_tokens < 400
+    await engine.close()
+
+
+async def test_leaving_a_stream_aborts_it(engine: Engine) -> None:
+    stream = engine.generate(request("a", max_tokens=400))
+    await anext(stream)
+    assert not resting(engine)
+    await stream.aclose()  # type: ignore[attr-defined]
+    await until(lambda: resting(engine))
+
+
+async def test_one_loop_among_several(engine: Engine) -> None:
+    """Outputs go to the loop that asked."""
+    from_another: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: from_another.append(asyncio.run(collect(engine, request("b"))))
+    )
+    thread.start()
+    here = await collect(engine, request("a"))
+    await asyncio.to_thread(thread.join)
+    assert from_another[0][0][0] == here[0][0]
+
+
+async def test_a_request_id_cannot_be_used_twice_at_once(engine: Engine) -> None:
+    first = engine.generate(request("a", max_tokens=100))
+    await anext(first)
+    with pytest.raises(InternalError, match="in use"):
+        await collect(engine, request("a"))
+    assert len([output async for output in first]) == 99
+
+
+async def test_a_failing_request_ends_alone(engine: Engine) -> None:
+    """Whatever its parser, grammar or detokenizer throws."""
+    assert engine._assembly is not None
+    preparer = engine._assembly.preparer
+    fill = preparer.fill
+
+    def sabotage(group: Any) -> None:
+        fill(group)
+        if group.request.request_id == "bad":
+            group.sequences[0].text.push = None
+
+    preparer.fill = sabotage  # type: ignore[method-assign]
+    good = asyncio.ensure_future(collect(engine, request("good", max_tokens=60)))
+    with pytest.raises(InternalError):
+        await collect(engine, request("bad"))
+    assert len((await good)[0][0]) == 60
+    await until(lambda: resting(engine))
+
+
+async def test_before_start_and_after_close(folder: Path) -> None:
+    engine = Engine(str(folder), CONFIG)
+    assert not engine.healthy
+    with pytest.raises(Unavailable) as caught:
+        await collect(engine, request("a"))
+    assert caught.value.reason == "MODEL_LOADING"
+    await engine.start()
+    assert engine.healthy
+    await engine.close()
+    await engine.close()
+    assert not engine.healthy
+    with pytest.raises(Unavailable) as caught:
+        await collect(engine, request("a"))
+    assert caught.value.reason == "MODEL_CLOSED"
+    with pytest.raises(Unavailable):
+        await engine.tokenize("a")
+    never = Engine(str(folder), CONFIG)
+    await never.close()
+
+
+async def test_closing_ends_every_stream(folder: Path) -> None:
+    engine = Engine(str(folder), CONFIG)
+    await engine.start()
+    tasks = [
+        asyncio.ensure_future(collect(engine, request(str(i), max_tokens=300))) for i in range(20)
+    ]
+    slow = engine.generate(request("slow", max_tokens=300))
+    await anext(slow)
+    await engine.close()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        assert isinstance(result, Cancelled)
+    await slow.aclose()  # type: ignore[attr-defined]
+
+
+async def test_closed_while_a_request_is_prepared(folder: Path) -> None:
+    engine = Engine(str(folder), CONFIG)
+    await engine.start()
+    assert engine._assembly is not None
+    preparer, gate = engine._assembly.preparer, threading.Event()
+    fill = preparer.fill
+    preparer.fill = lambda group: (gate.wait(5), fill(group))[1]  # type: ignore[method-assign]
+    left = asyncio.ensure_future(collect(engine, request("left")))
+    kept = asyncio.ensure_future(collect(engine, request("kept")))
+    await asyncio.sleep(0.05)
+    left.cancel()
+    closing = asyncio.ensure_future(engine.close())
+    await asyncio.sleep(0.05)
+    gate.set()
+    with pytest.raises(Cancelled):
+        await kept
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    await closing
+
+
+@pytest.fixture
+def slow_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the weights takes a fifth of a second."""
+
+    def load(*args: Any, **options: Any) -> Any:
+        time.sleep(0.2)
+        return load_model(*args, **options)
+
+    monkeypatch.setattr(assembly, "load_model", load)
+
+
+@pytest.mark.usefixtures("slow_load")
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.1])
+async def test_closed_while_loading(folder: Path, delay: float) -> None:
+    engine = Engine(str(folder), CONFIG)
+    starting = asyncio.ensure_future(engine.start())
+    await asyncio.sleep(delay)
+    await engine.close()
+    with pytest.raises(Cancelled):
+        await starting
+    assert not engine.healthy
+
+
+@pytest.mark.usefixtures("slow_load")
+async def test_a_cancelled_start_leaves_nothing_behind(folder: Path) -> None:
+    device = DeviceThread.shared()
+    before = len(device._steppers)
+    for delay in (0.0, 0.02, 0.1):
+        starting = asyncio.ensure_future(Engine(str(folder), CONFIG).start())
+        await asyncio.sleep(delay)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+    for _ in range(3):  # the build under way, what lets it go, and this
+        await asyncio.wrap_future(device.call(lambda: None))
+    assert len(device._steppers) == before
+
+
+async def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
+    write_folder(tmp_path / "broken")
+    (tmp_path / "broken" / "model.safetensors").write_bytes(b"\x08")
+    engine = Engine(str(tmp_path / "broken"), CONFIG)
+    with pytest.raises(LoadError):
+        await engine.start()
+    await engine.close()
+
+
+async def test_a_model_that_needs_a_missing_package(tmp_path: Path) -> None:
+    """mlx-lm's module ends the process when that package is missing: a load must not."""
+    write_folder(tmp_path / "olmo", model_type="olmo")
+    engine = Engine(str(tmp_path / "olmo"), CONFIG)
+    with pytest.raises((LoadError, Unsupported)):
+        await engine.start()
+    assert DeviceThread.shared().alive
+
+
+async def test_an_engine_whose_step_fails_for_good(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Even the handling of the failure fails: the engine is no longer healthy and says so."""
+    caplog.set_level("CRITICAL")
+    assert engine._assembly is not None
+    core = engine._assembly.core
+
+    def broken() -> None:
+        raise SystemExit("deep trouble")
+
+    running = asyncio.ensure_future(collect(engine, request("a", max_tokens=400)))
+    await until(lambda: bool(core.batch))
+    core._step = broken  # type: ignore[assignment]
+    await until(lambda: not engine.healthy)
+    with pytest.raises(Unavailable) as caught:
+        await collect(engine, request("b"))
+    assert caught.value.reason == "MODEL_FAILED"
+    await engine.close()
+    with pytest.raises(Cancelled):
+        await running
+    assert DeviceThread.shared().alive
+
+
+async def test_drain_waits_for_the_running_ones(engine: Engine) -> None:
+    running = asyncio.ensure_future(collect(engine, request("a", max_tokens=100)))
+    assert engine._assembly is not None
+    core = engine._assembly.core
+    await until(lambda: bool(core.batch))
+    draining = asyncio.ensure_future(engine.drain(10))
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable) as caught:
+        await collect(engine, request("b"))
+    assert caught.value.reason == "DRAINING"
+    await draining
+    assert len((await running)[0][0]) == 100
+
+
+async def test_drain_gives_up_after_its_grace(engine: Engine) -> None:
+    running = asyncio.ensure_future(collect(engine, request("a", max_tokens=480)))
+    await asyncio.sleep(0.02)
+    await engine.drain(0.01)
+    await engine.close()
+    with pytest.raises(Cancelled):
+        await running
+
+
+async def test_deadline_passes_while_waiting(engine: Engine) -> None:
+    with pytest.raises(DeadlineExceeded):
+        await collect(engine, request("a", deadline=time.monotonic()))
+
+
+async def test_ids_beyond_the_logits_are_refused_undisturbed(engine: Engine) -> None:
+    """Fault 19: the neighbour's tokens and log probabilities stay bit for bit the same."""
+
+    async def logprobs(name: str) -> list[float]:
+        asked = request(name, max_tokens=40, logprobs=0, cache_salt=name)
+        return [e.logprob async for o in engine.generate(asked) for e in o.logprobs]
+
+    alone = await logprobs("alone")
+    neighbour = asyncio.ensure_future(logprobs("neighbour"))
+    for number, token in enumerate((-1, 320, 2**31, 2**40)):
+        for fields in (
+            {"prompt": None, "prompt_token_ids": (1, token)},
+            {"stop_token_ids": (token,)},
+            {"params": {"logit_bias": {token: 1.0}}},
+        ):
+            with pytest.raises(InvalidRequest, match=str(token)):
+                await collect(engine, request(f"bad{number}", **fields))
+    assert await neighbour == alone
+
+
+def test_the_process_ends_well_in_the_middle_of_a_step(folder: Path) -> None:
+    """An engine that nobody closed does not abort the process at its end."""
+    script = f"""
+import asyncio
+from mlxforge.engine.engine import Engine
+from mlxforge.engine.request import GenerationRequest
+async def main():
+    engine = Engine({str(folder)!r})
+    await engine.start()
+    stream = engine.generate(GenerationRequest("a", prompt="a", max_tokens=400, ignore_eos=True))
+    await anext(stream)
+    print("streaming", flush=True)
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "streaming\n" and done.returncode == 0, done.stderr
