@@ -151,7 +151,9 @@ def measure(shape: str, args: argparse.Namespace) -> tuple[list[dict[str, Any]],
     step = {"shape": shape, "rows": step_rows}
     step["bare_ms"] = 1e3 * bare_step(model, step_rows, args.prompt, args.steps)
     config = EngineConfig(max_running_requests=max(args.batches), prefix_cache=args.prefix_cache)
-    engine = build(shapes.as_loaded(model, shape), shape, config, DeviceThread.shared(), refuse_errors)
+    engine = build(
+        shapes.as_loaded(model, shape), shape, config, DeviceThread.shared(), refuse_errors
+    )
     results = []
     for rows, sampled in cases:
         batch = prompts(rows, args.prompt, vocab, seed=20 + 2 * len(results))
@@ -179,7 +181,9 @@ def measure(shape: str, args: argparse.Namespace) -> tuple[list[dict[str, Any]],
 
 def main() -> None:
     """Run what the arguments ask for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--shapes", default="135m", help=f"of {', '.join(shapes.SHAPES)}")
     parser.add_argument("--batches", default="4,16", help="rows at once")
     parser.add_argument("--prompt", type=int, default=128, help="prompt tokens")
@@ -202,7 +206,9 @@ def main() -> None:
     report.save("decode", rows, args.out, steps=steps, prompt=args.prompt, new=args.new)
     labels = [f"{row['shape']} B={row['rows']}\n{row['mode']}" for row in rows]
     series = {name: [row[f"{name} tok/s"] for row in rows] for name in ("mlx-lm", "mlxforge")}
-    report.bars(args.out / "decode.png", "128 + 128 tokens, all at once", labels, series, "tokens/s")
+    report.bars(
+        args.out / "decode.png", "128 + 128 tokens, all at once", labels, series, "tokens/s"
+    )
 
 
 if __name__ == "__main__":

@@ -89,7 +89,9 @@ def classes(
 
 def main() -> None:
     """Profile one shape."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--shape", default="135m", choices=sorted(shapes.SHAPES))
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--context", type=int, default=192, help="positions in use, every row")
@@ -119,9 +121,21 @@ def main() -> None:
         {"class": name, "ms": (ms := timed(run)), "share": ms / whole}
         for name, run in classes(forward, runner, args.rows).items()
     ]
-    rows.append({"class": "sum of the classes", "ms": (ms := sum(r["ms"] for r in rows)), "share": ms / whole})
+    rows.append(
+        {
+            "class": "sum of the classes",
+            "ms": (ms := sum(r["ms"] for r in rows)),
+            "share": ms / whole,
+        }
+    )
     rows.append({"class": "whole step", "ms": whole, "share": 1.0})
-    report.save(f"profile-{args.shape}-{args.rows}", rows, args.out, rows_in_batch=args.rows, context=args.context)
+    report.save(
+        f"profile-{args.shape}-{args.rows}",
+        rows,
+        args.out,
+        rows_in_batch=args.rows,
+        context=args.context,
+    )
 
 
 if __name__ == "__main__":

@@ -44,6 +44,9 @@ class FillerTokenizer(SimpleNamespace):
             strips_leading_space=False,
             has_chat_template=False,
             supports_tools=False,
+            control_tokens=(),
+            chat_templates={},
+            template_variables=frozenset(),
             vocab_size=vocab,
         )
 

@@ -138,6 +138,8 @@ def describe(
         capabilities.add(Capability.CHAT)
     if loaded.tokenizer.supports_tools:
         capabilities.add(Capability.TOOLS)
+    if preparer.format.reasons:
+        capabilities.add(Capability.REASONING)
     return ModelInfo(
         id=model_id,
         architecture=loaded.architecture,

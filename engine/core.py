@@ -353,7 +353,10 @@ class EngineCore:
         if rows:
             masks = np.empty((len(rows), -(-self.vocab // 32)), np.uint32)
             states = [self._active_grammar(self.batch[row]) for row in rows]
-            fill_masks(states, masks)
+            for place in fill_masks(states, masks):
+                state = states[place]
+                if state is not None and state.error is not None:
+                    self._end(self.batch[rows[place]].group, state.error)
         forced = {row: s.forced.pop(0) for row, s in enumerate(self.batch) if s.forced}
         return masks, forced or None
 

@@ -12,12 +12,17 @@ from functools import cached_property
 from typing import Any
 
 from .config import EngineConfig
+from .conversation import Conversation, converse
 from .errors import FieldViolation, InvalidRequest, Unsupported
-from .grammar import GrammarCompiler
+from .grammar import Grammar, GrammarCompiler
 from .loader import LoadedModel
 from .request import GenerationRequest, SamplingParams
 from .sequence import Group, Sampling, Sequence
 from .text import TextStream
+from .tools import ModelFormat
+
+# Tokens of the prompt's end that may hold the mark of open thinking.
+_TAIL = 16
 
 
 class Preparer:
@@ -48,13 +53,21 @@ class Preparer:
         loaded = self.loaded
         return GrammarCompiler(loaded.tokenizer, loaded.vocab_size, loaded.eos_token_ids)
 
+    @cached_property
+    def format(self) -> ModelFormat:
+        """How the model marks reasoning and tool calls."""
+        return ModelFormat.detect(self.tokenizer, self.loaded.config)
+
     def fill(self, group: Group) -> None:
         """Give ``group`` its sequences. Raises InvalidRequest and the like."""
         request = group.request
         self._check_model_limits(request)
-        prompt = self._prompt(request)
+        talk = self._conversation(request)
+        prompt = self._prompt(request, talk)
         max_tokens = self._max_tokens(request, len(prompt))
-        grammar = self._grammars.compile(request.constraint) if request.constraint else None
+        grammar = self._grammar(request, talk)
+        form = self.format
+        tail = self._tail(prompt) if talk is not None else ""
         seed = request.sampling_params.seed
         if seed is None:
             seed = secrets.randbits(64)
@@ -69,10 +82,12 @@ class Preparer:
                     min_tokens=request.min_tokens,
                     end_ids=frozenset() if request.ignore_eos else self.loaded.eos_token_ids,
                     stop_ids=frozenset(request.stop_token_ids),
-                    text=TextStream(self.tokenizer, request.stop),
-                    grammar=grammar.start() if grammar is not None else None,
+                    text=self._text_stream(request, talk, tail),
+                    grammar=grammar.start(form.lead_in_ids) if grammar is not None else None,
+                    reasoning_budget=request.reasoning_max_tokens if form.reasons else None,
+                    reasoning_end=form.reasoning_end_ids,
                     salt=request.cache_salt,
-                    keeps_output=request.chat is not None,
+                    keeps_output=talk is not None,
                 )
             )
 
@@ -101,15 +116,41 @@ class Preparer:
         if found:
             raise InvalidRequest(*found)
 
-    def _prompt(self, request: GenerationRequest) -> list[int]:
-        if request.chat is not None:
+    def _conversation(self, request: GenerationRequest) -> Conversation | None:
+        if request.chat is None:
+            return None
+        if not self.tokenizer.has_chat_template:
+            raise Unsupported(
+                "the model has no chat template; send `prompt` instead of `chat`",
+                reason="NO_CHAT_TEMPLATE",
+            )
+        return converse(request, self.tokenizer, self.format)
+
+    def _grammar(self, request: GenerationRequest, talk: Conversation | None) -> Grammar | None:
+        if talk is not None and talk.forced is not None:
+            return self._grammars.compile(talk.forced.template, talk.forced.token_ids)
+        if request.constraint is not None:
+            return self._grammars.compile(request.constraint)
+        return None
+
+    def _tail(self, prompt: list[int]) -> str:
+        """The end of a rendered prompt, by which a parser sees whether thinking is open."""
+        return self.tokenizer.decode(prompt[-_TAIL:], skip_special_tokens=False)
+
+    def _text_stream(
+        self, request: GenerationRequest, talk: Conversation | None, tail: str
+    ) -> TextStream:
+        if talk is None:
+            return TextStream(self.tokenizer, request.stop)
+        syntax = talk.forced.syntax if talk.forced is not None else None
+        parser = self.format.parser(talk.tools, prompt_tail=tail, syntax=syntax)
+        shown = self.format.mark_ids if parser is not None else frozenset()
+        return TextStream(self.tokenizer, request.stop, parser, opens_turn=True, shown=shown)
+
+    def _prompt(self, request: GenerationRequest, talk: Conversation | None) -> list[int]:
+        if talk is not None:
             field = "chat"
-            if not self.tokenizer.has_chat_template:
-                raise Unsupported(
-                    "the model has no chat template; send `prompt` instead of `chat`",
-                    reason="NO_CHAT_TEMPLATE",
-                )
-            prompt = self.tokenizer.render_chat(request.chat)
+            prompt = self.tokenizer.render_chat(talk.chat)
         elif request.prompt_token_ids is not None:
             field, prompt = "prompt_token_ids", list(request.prompt_token_ids)
         else:

@@ -60,9 +60,9 @@ def read_token(
 def _read_text(sequence: Sequence, token: int) -> Piece:
     thinking = sequence.text.in_reasoning
     piece = sequence.text.push(token, stops=len(sequence.output) >= sequence.min_tokens)
-    if thinking:
+    if thinking or sequence.text.in_reasoning:
         _count_thinking(sequence)
-    elif sequence.grammar is not None:
+    if sequence.grammar is not None and not thinking:
         sequence.grammar.accept(token)
     return piece
 
@@ -95,4 +95,6 @@ def _reported(
         return ()
     chosen, ids, values = logprobs
     top = top_alternatives(ids, values, sequence.sampling.logprobs or 0)
-    return (TokenLogprobs(token, chosen, top),)
+    spelling = sequence.text.spelling
+    texts = (spelling(token), *(spelling(other) for other, _ in top))
+    return (TokenLogprobs(token, chosen, top, texts),)

@@ -63,9 +63,21 @@ class TextStream:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, stops: tuple[str, ...], parser: Parser | None = None
+        self,
+        tokenizer: Tokenizer,
+        stops: tuple[str, ...],
+        parser: Parser | None = None,
+        *,
+        opens_turn: bool = False,
+        shown: frozenset[int] = frozenset(),
     ) -> None:
-        self._detokenizer = Detokenizer(tokenizer)
+        """``opens_turn``: the text opens a chat's turn; ``shown``: control tokens to be read."""
+        self._detokenizer = Detokenizer(
+            tokenizer,
+            continues_text=not opens_turn,
+            skipped=tokenizer.special_token_ids - shown,
+        )
+        self._table = tokenizer.byte_table
         self._stops = StopMatcher(stops) if stops else None
         self._parser = parser
         self.called_tools = False
@@ -74,6 +86,15 @@ class TextStream:
     def in_reasoning(self) -> bool:
         """Whether the model is thinking."""
         return self._parser is not None and self._parser.in_reasoning
+
+    def spelling(self, token: int) -> str:
+        """A token's own text; "" where it is only a part of a character."""
+        if not 0 <= token < len(self._table):
+            return ""
+        try:
+            return self._table[token].decode()
+        except UnicodeDecodeError:
+            return ""
 
     def push(self, token: int, *, stops: bool = True) -> Piece:
         """The text of one more token; ``stops`` False: stop strings do not count yet."""

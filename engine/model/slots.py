@@ -105,9 +105,7 @@ class SlotRunner:
         prefill.offset += len(tokens[0])
         mx.async_eval(prefill.arrays)
 
-    def join(
-        self, prefill: Staging | None, sources: Sequence[int], lengths: Sequence[int]
-    ) -> None:
+    def join(self, prefill: Staging | None, sources: Sequence[int], lengths: Sequence[int]) -> None:
         """See ``Runner.join``; the caller has reserved room."""
         if prefill is not None:
             # All are copied to one length, at once: what stands behind a shorter prompt is

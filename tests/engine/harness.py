@@ -31,6 +31,12 @@ class NoText:
     in_reasoning = False
     called_tools = False
 
+    def spelling(self, token: int) -> str:
+        return ""
+
+    def spelling(self, token: int) -> str:
+        return ""
+
     def push(self, token: int, *, stops: bool = True) -> Piece:
         return Piece()
 

@@ -39,7 +39,13 @@ def rotated(x: Any, offset: Any, traditional: bool, norm: Any) -> Any:
 )  # fmt: skip
 @pytest.mark.parametrize("used", [[0, 1, 2], [5, 64, 700], [33] * 16, [2000]])
 def test_attention(
-    dtype: Any, heads: int, kv_heads: int, dim: int, traditional: bool, normed: bool, used: list[int]
+    dtype: Any,
+    heads: int,
+    kv_heads: int,
+    dim: int,
+    traditional: bool,
+    normed: bool,
+    used: list[int],
 ) -> None:
     count, capacity = len(used), max(used) + 7
     mx.random.seed(1)
@@ -58,7 +64,9 @@ def test_attention(
     )  # fmt: skip
     mx.eval(got)
     # The same, step by step, in f32 from the rounded inputs.
-    parts = mx.split(qkv.reshape(count, 1, heads + 2 * kv_heads, dim), (heads, heads + kv_heads), axis=2)
+    parts = mx.split(
+        qkv.reshape(count, 1, heads + 2 * kv_heads, dim), (heads, heads + kv_heads), axis=2
+    )
     q, k, v = (part.transpose(0, 2, 1, 3) for part in parts)
     norm = weight if normed else None
     q, k = rotated(q, offset, traditional, norm), rotated(k, offset, traditional, norm)
@@ -162,4 +170,3 @@ def test_draw_over_a_large_vocabulary(dtype: Any) -> None:
     likely = np.argsort(-want)[:50]
     assert np.abs(got[likely] - want[likely]).max() < 0.02
     assert drawn(logits, (1.0, 1.0, 1, -math.inf), 8)[int(mx.argmax(logits).item())] == 1
-
