@@ -19,14 +19,15 @@ class Conversation:
     forced: ForcedCall | None = None
 
 
-def converse(request: GenerationRequest, tokenizer: Tokenizer, form: ModelFormat) -> Conversation:
-    """Turn a request's chat into what its template is given.
+def converse(
+    chat: Chat, request: GenerationRequest, tokenizer: Tokenizer, form: ModelFormat
+) -> Conversation:
+    """Turn the chat of a request into what its template is given.
 
     Raises ``Unsupported`` for tools or a thinking switch that the model has not, and
     ``InvalidRequest`` for a constraint beside a forced call.
     """
-    assert request.chat is not None, "only chats are conversations"
-    chat = _with_thinking(request.chat, request.reasoning_enabled, form)
+    chat = _with_thinking(chat, request.reasoning_enabled, form)
     if chat.tool_choice.mode is ToolMode.NONE:
         chat = replace(chat, tools=())
     forced = forced_call(form, chat.tools, chat.tool_choice)

@@ -53,6 +53,7 @@ class DeviceThread:
         self._beat = time.monotonic()
         self._idle = False
         self._stopping = False
+        self._parked = False
         self._thread = threading.Thread(target=self._run, name="mlxforge-device", daemon=True)
         self._thread.start()
 
@@ -99,13 +100,14 @@ class DeviceThread:
         limit = time.monotonic() + seconds
         with self._wakeup:
             self._stopping = True
-        while not self._asleep() and time.monotonic() < limit:
+            self._wakeup.notify()
+        while not self._is_parked() and time.monotonic() < limit:
             time.sleep(_NAP)
-        time.sleep(_NAP)  # it says so just before it does
+        time.sleep(_NAP)  # it says so just before it sleeps
 
-    def _asleep(self) -> bool:
+    def _is_parked(self) -> bool:
         with self._wakeup:
-            return self._idle
+            return self._parked
 
     def attach(self, stepper: Stepper) -> None:
         """Step ``stepper`` whenever it has work, until it is detached."""
@@ -146,7 +148,11 @@ class DeviceThread:
 
     def _rest_all(self) -> None:
         for stepper in tuple(self._steppers):
-            stepper.rest()
+            try:
+                stepper.rest()
+            except Exception:
+                log.exception("a stepper failed to rest and is detached")
+                self._steppers.remove(stepper)
 
     def _run_calls(self) -> None:
         while self._calls:
@@ -178,7 +184,7 @@ class DeviceThread:
             return True
 
     def _sleep(self) -> None:
-        if self._wait(None if self._stopping else _REST_AFTER):
+        if self._wait(_REST_AFTER):
             return
         self._rest_all()
         self._wait(None)
@@ -187,9 +193,13 @@ class DeviceThread:
         """Sleep until there is work, at most ``seconds``; whether there is."""
         with self._wakeup:
             self._idle = True
-            while self._stopping or not (self._woken or self._calls):
-                if not self._wakeup.wait(seconds) and not self._stopping:
-                    return False
+            woken = self._wakeup.wait_for(self._has_work, seconds)
+            while self._stopping and not self._calls:
+                self._parked = True
+                self._wakeup.wait()
             self._idle = False
             self._woken = False
-            return True
+            return woken
+
+    def _has_work(self) -> bool:
+        return self._woken or self._stopping or bool(self._calls)

@@ -124,7 +124,7 @@ class Preparer:
                 "the model has no chat template; send `prompt` instead of `chat`",
                 reason="NO_CHAT_TEMPLATE",
             )
-        return converse(request, self.tokenizer, self.format)
+        return converse(request.chat, request, self.tokenizer, self.format)
 
     def _grammar(self, request: GenerationRequest, talk: Conversation | None) -> Grammar | None:
         if talk is not None and talk.forced is not None:

@@ -34,7 +34,7 @@ _COMPLEX = ("fuel", "too complex", "too large", "too many", "limit")
 
 
 class _Tokens:
-    """The vocabulary, without an encoder: nothing is forced here."""
+    """The vocabulary, with an encoder that takes the longest token each time."""
 
     bos_token_id = None
 
@@ -42,9 +42,23 @@ class _Tokens:
         self.tokens = [base64.b64decode(token) for token in hello["tokens"]]
         self.special_token_ids = hello["special"]
         self.eos_token_id = hello["eos"][0]
+        special = set(self.special_token_ids)
+        self._ids = {t: i for i, t in enumerate(self.tokens) if t and i not in special}
+        self._longest = max(map(len, self._ids), default=1)
 
     def __call__(self, text: bytes) -> list[int]:
-        return []
+        found: list[int] = []
+        at = 0
+        while at < len(text):
+            for size in range(min(self._longest, len(text) - at), 0, -1):
+                token = self._ids.get(text[at : at + size])
+                if token is not None:
+                    found.append(token)
+                    break
+            else:
+                break
+            at += size
+        return found
 
 
 def _limit_memory() -> None:

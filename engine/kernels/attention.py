@@ -251,7 +251,8 @@ def attend(
     heads = width // dim - 2 * kv_heads
     group = heads // kv_heads
     count = lanes(dim, group)
-    assert count is not None, "the caller asks lanes() first"
+    if count is None:
+        raise ValueError(f"no kernel for heads of {dim} in groups of {group}; ask lanes() first")
     splits = max(1, min(-(-_BLOCKS_WANTED // (rows * kv_heads)), -(-longest // _KEYS_PER_SPLIT)))
     q_weight, k_weight, epsilon = rotation.norms or (qkv, qkv, 0.0)
     inputs = [
@@ -287,7 +288,7 @@ def attend(
         output_dtypes=[mx.float32, mx.float32],
         **common,
     )
-    out = kernel("attention_combine", ("sums", "marks"), ("out",), _COMBINE)(
+    combined: mx.array = kernel("attention_combine", ("sums", "marks"), ("out",), _COMBINE)(
         inputs=[sums, marks],
         template=[("T", qkv.dtype), ("D", dim)],
         grid=(dim, rows * heads, 1),
@@ -295,4 +296,4 @@ def attend(
         output_shapes=[shape],
         output_dtypes=[qkv.dtype],
     )[0]
-    return out
+    return combined

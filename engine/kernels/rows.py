@@ -9,7 +9,8 @@ from .cuda import kernel
 # Each block copies part of one head of one row; rows of the two buffers differ in capacity.
 _COPY = r"""
 const int head = blockIdx.y, pair = blockIdx.z;
-const int heads = to_keys_shape[1], to_capacity = to_keys_shape[2], from_capacity = from_keys_shape[2];
+const int heads = to_keys_shape[1];
+const int to_capacity = to_keys_shape[2], from_capacity = from_keys_shape[2];
 const size_t to = ((size_t)targets[pair] * heads + head) * to_capacity * DIM;
 const size_t from = ((size_t)sources[pair] * heads + head) * from_capacity * DIM;
 struct alignas(16) Pack { T items[16 / sizeof(T)]; };

@@ -35,7 +35,8 @@ def rotated(x: Any, offset: Any, traditional: bool, norm: Any) -> Any:
 @pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16])
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "dim", "traditional", "normed"),
-    [(32, 8, 128, False, False), (9, 3, 64, True, False), (16, 8, 128, False, True), (28, 4, 128, False, False)],
+    [(32, 8, 128, False, False), (9, 3, 64, True, False), (16, 8, 128, False, True),
+     (28, 4, 128, False, False)],
 )  # fmt: skip
 @pytest.mark.parametrize("used", [[0, 1, 2], [5, 64, 700], [33] * 16, [2000]])
 def test_attention(

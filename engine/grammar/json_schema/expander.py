@@ -43,6 +43,10 @@ class _Entry:
     options: tuple[Formula, ...] = ()
 
 
+class _Circular(Refused):
+    """A schema is needed in place while it is being unfolded."""
+
+
 class Expander:
     """Unfolds the schemas of one document. Not thread-safe; made for one compilation.
 
@@ -117,10 +121,12 @@ class Expander:
         if found is None:
             if key in self._active:
                 where = self.document.pointer(self._entries[literal[0]].contents)
-                raise Refused(where, "refers to itself without a key or an item between")
+                raise _Circular(where, "refers to itself without a key or an item between")
             self._active.add(key)
-            found = self._expand(literal, exact)
-            self._active.discard(key)
+            try:
+                found = self._expand(literal, exact)
+            finally:
+                self._active.discard(key)
             self._expanded[key] = found
         return found
 
@@ -137,7 +143,10 @@ class Expander:
         found = self._possible.get(formula)
         if found is None:
             self._possible[formula] = True  # a value that contains itself: not plain
-            found = any(map(self._branch_possible, self.branches(formula)))
+            try:
+                found = any(map(self._branch_possible, self.branches(formula)))
+            except _Circular:  # asked for while a schema around it is unfolded: not plain
+                found = True
             self._possible[formula] = found
         return found
 

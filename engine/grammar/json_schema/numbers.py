@@ -1,6 +1,7 @@
 """Sets of numbers, and the regular expressions of their decimal spelling.
 
-Constrained numbers are written without an exponent: ``-?(0|[1-9][0-9]*)(.[0-9]+)?``.
+Constrained numbers are written without an exponent: ``-?(0|[1-9][0-9]*)(.[0-9]+)?``, with at
+most 20 decimal places, so that a model cannot run away in them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ _INTEGER = r"(?:0|[1-9][0-9]*)"
 # Digits of a bound beyond which its expression gets large.
 _MAX_DIGITS = 60
 # Unconstrained numbers may have an exponent, short enough not to overflow a double.
-ANY_NUMBER = rf"-?{_INTEGER}(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{{1,2}})?"
+ANY_NUMBER = rf"-?{_INTEGER}(?:\.[0-9]{{1,20}})?(?:[eE][-+]?[0-9]{{1,2}})?"
+_BOUNDED_NUMBER = rf"-?{_INTEGER}(?:\.[0-9]{{1,20}})?"
 PLAIN_NUMBER = rf"-?{_INTEGER}(?:\.[0-9]+)?"
 
 
@@ -152,9 +154,9 @@ class NumberSet:
             return [f"/{ANY_NUMBER}/"]
         if self.values is not None:
             return ["/" + "|".join(map(_shortest, sorted(self.values))) + "/"]
-        terms = [f"/-?{_INTEGER}/" if self.integer else f"/{PLAIN_NUMBER}/"]
+        terms = [f"/-?{_INTEGER}/" if self.integer else f"/{_BOUNDED_NUMBER}/"]
         if self.integer is False:
-            terms = [rf"/-?{_INTEGER}\.[0-9]*[1-9][0-9]*/"]
+            terms.append(rf"/-?{_INTEGER}\.[0-9]*[1-9][0-9]*/")
         if self.low is not None:
             terms.append(f"/{at_least(self.low)}/")
         if self.high is not None:
