@@ -93,7 +93,6 @@ def build(
     scheduler = Scheduler(
         max_rows=config.max_running_requests,
         max_waiting=config.max_waiting_requests,
-        job_rows=runner.prefill_rows,
         padding=1.5 if on_gpu else 1.1,
         prefix=prefix,
     )

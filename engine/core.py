@@ -202,7 +202,10 @@ class EngineCore:
             return
         now = self._clock()
         room = self.memory.room(self.batch, self.scheduler.jobs)
-        jobs = self.scheduler.admit(len(self.batch), room.take)
+        job_rows = self.runner.prefill_rows
+        if self.batch:  # so that one chunk of them all stays within its share of the time
+            job_rows = min(job_rows, max(1, self.pace.budget(True) // self.runner.chunk_unit))
+        jobs = self.scheduler.admit(len(self.batch), room.take, job_rows)
         if not (jobs or self.batch or self.scheduler.jobs or self._flights):
             self._refuse_first()
         for job in jobs:
@@ -239,8 +242,9 @@ class EngineCore:
         offset = job.offset
         tokens = 0
         if job.prefill is not None and offset < job.length:
-            budget = self.pace.budget(bool(self.batch))
-            chunk = self.memory.chunk(job, budget)
+            decoding = bool(self.batch)
+            budget = self.pace.budget(decoding)
+            chunk = self.memory.chunk(job, budget, decoding=decoding)
             padded = [e.tokens[offset : min(offset + chunk, e.length)] for e in job.entries]
             tokens = sum(map(len, padded))
             self.runner.advance(job.prefill, [p + [0] * (chunk - len(p)) for p in padded])

@@ -97,13 +97,11 @@ class Scheduler:
         *,
         max_rows: int,
         max_waiting: int,
-        job_rows: int,
         padding: float,
         prefix: PrefixCache | None,
     ) -> None:
         self.max_rows = max_rows
         self.max_waiting = max_waiting
-        self.job_rows = job_rows
         # How much longer than the shortest a prompt of the same job may be.
         self.padding = padding
         self.prefix = prefix
@@ -137,10 +135,13 @@ class Scheduler:
         if any(not entry.live for entry in self.waiting):
             self.waiting = deque(entry for entry in self.waiting if entry.live)
 
-    def admit(self, running: int, take: Callable[[Entry], bool]) -> list[Job]:
+    def admit(
+        self, running: int, take: Callable[[Entry], bool], job_rows: int
+    ) -> list[Job]:
         """Take from the queue what has rows and memory, as new jobs.
 
-        ``take`` says whether an entry has room beside those it took before.
+        ``take`` says whether an entry has room beside those it took before; ``job_rows`` is
+        how many may be prefilled together.
         """
         rows = running + sum(job.rows for job in self.jobs)
         admitted: list[Entry] = []
@@ -161,7 +162,7 @@ class Scheduler:
             if entry.computes is not None:
                 computing.add(entry.computes)
         self.waiting.extendleft(reversed(passed))
-        jobs = self._grouped(admitted)
+        jobs = self._grouped(admitted, job_rows)
         self.jobs.extend(jobs)
         return jobs
 
@@ -180,11 +181,11 @@ class Scheduler:
         entries = (entry for job in self.jobs for entry in job.pending)
         return {entry.computes for entry in entries if entry.computes is not None}
 
-    def _grouped(self, entries: Iterable[Entry]) -> list[Job]:
+    def _grouped(self, entries: Iterable[Entry], job_rows: int) -> list[Job]:
         jobs: list[Job] = []
         for entry in sorted(entries, key=lambda e: (e.cached, e.length)):
             last = jobs[-1] if jobs else None
-            if last is not None and self._alike(last, entry):
+            if last is not None and len(last.entries) < job_rows and self._alike(last, entry):
                 last.entries.append(entry)
             else:
                 jobs.append(Job([entry]))
@@ -194,7 +195,6 @@ class Scheduler:
     def _alike(self, job: Job, entry: Entry) -> bool:
         first = job.entries[0]
         return (
-            len(job.entries) < self.job_rows
-            and first.cached == entry.cached
+            first.cached == entry.cached
             and entry.length <= first.length * self.padding + 8
         )

@@ -104,7 +104,6 @@ class Harness:
         self.scheduler = Scheduler(
             max_rows=rows,
             max_waiting=waiting,
-            job_rows=runner.prefill_rows,
             padding=1.1,
             prefix=prefix,
         )
