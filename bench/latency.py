@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import random
 import statistics
 import time
 from collections.abc import Sequence
@@ -74,10 +75,10 @@ def distribution(name: str, what: str, values: Sequence[float]) -> dict[str, Any
     }
 
 
-def cancel_half(engine: Ours, rows: int, prompt: int) -> dict[str, Any]:
-    """Cancel every second of ``rows`` running streams; steps, ms and bytes around it."""
-    core, memory = engine.core, engine.core.memory
-    source = traffic.random.Random(5)
+def cancel_half(engine: Ours, rows: int, prompt: int) -> list[dict[str, Any]]:
+    """Cancel every second of ``rows`` running streams; what holds before and after."""
+    core = engine.core
+    source = random.Random(5)
     streams = [
         Stream(traffic.tokens(source, prompt, engine.vocab), 8 * _CANCEL_STEPS) for _ in range(rows)
     ]
@@ -86,45 +87,39 @@ def cancel_half(engine: Ours, rows: int, prompt: int) -> dict[str, Any]:
     engine.submit(groups)
     while len(core.batch) < rows:
         core.step()
-
-    def step_ms() -> float:
-        times = []
-        for _ in range(_CANCEL_STEPS):
-            started = time.perf_counter()
-            core.step()
-            times.append(1e3 * (time.perf_counter() - started))
-        return statistics.median(times[4:])  # the first few may prepare kernels
-
-    before = step_ms()
-    held, needed = memory.runner.nbytes, _needed(engine)
+    table = [_state(engine, "before", 0)]
     for group in groups[::2]:
         core.abort(group.request.request_id)
     steps = 0
-    while len(core.batch) > rows - len(groups[::2]):
+    while len(core.batch) > len(groups[1::2]):
         core.step()
         steps += 1
-    row = {
-        "streams": rows,
-        "cancelled": len(groups[::2]),
-        "steps until rows are free": steps,
-        "needed MiB before": needed,
-        "needed MiB after": _needed(engine),
-        "slots MiB before": held / 2**20,
-        "slots MiB after": memory.runner.nbytes / 2**20,
-        "step ms before": before,
-        "step ms after": step_ms(),
-    }
+    table.append(_state(engine, "after", steps))
     for group in groups:
         core.abort(group.request.request_id)
     engine.drain()
-    return row
+    return table
 
 
-def _needed(engine: Ours) -> float:
-    """MiB that admission counts for the running rows: what they keep newcomers from."""
+def _state(engine: Ours, when: str, steps: int) -> dict[str, Any]:
+    """A row on the running streams. ``steps``: until the rows that were cancelled were free."""
     core = engine.core
+    streams, slots = len(core.batch), core.runner.nbytes
     length = max(s.length for s in core.batch) + 1
-    return core.runner.cost(len(core.batch), length) / 2**20
+    times = []
+    for _ in range(_CANCEL_STEPS):
+        started = time.perf_counter()
+        core.step()
+        times.append(1e3 * (time.perf_counter() - started))
+    return {
+        "half cancelled": when,
+        "streams": streams,
+        "steps": steps,
+        "step ms": statistics.median(times[4:]),  # the first may prepare kernels
+        # What admission counts for these rows, and so keeps from others; what is allocated.
+        "counted MiB": core.runner.cost(streams, length) / 2**20,
+        "slots MiB": slots / 2**20,
+    }
 
 
 def measure(args: argparse.Namespace) -> None:
@@ -160,11 +155,7 @@ def measure(args: argparse.Namespace) -> None:
         for name, run in runs.items()
     ]
     print(report.table(totals))
-    print(
-        "\n".join(
-            f"{key}: {report.table([{'': value}]).split()[-1]}" for key, value in cancel.items()
-        )
-    )
+    print(report.table(cancel))
     settings = {key: value for key, value in vars(args).items() if key != "out"}
     name = f"{args.prefix}latency-{args.shape}"
     report.save(

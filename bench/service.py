@@ -1,0 +1,109 @@
+"""The default model beside mlx-lm: tokens per second and time to first token by streams.
+
+The same prompts (passages of the Universal Declaration of Human Rights, about 64 tokens),
+greedy, the same number of new tokens, all streams started at once. Each side runs in
+processes of its own, one after the other:
+
+    mlxforge            our engine, in the process that asks
+    mlxforge gRPC       our server in its own process, asked by a grpc.aio client
+    mlx-lm              BatchGenerator as `pip install mlx-lm` gives it: on Linux CPUs that
+                        is MLX's reference BLAS
+    mlx-lm + OpenBLAS   BatchGenerator with the BLAS that mlxforge loads (Linux CPUs only)
+
+All get the same weights (of the same file, in the type that mlxforge serves them in here).
+"same" counts the streams whose tokens are exactly those of mlxforge.
+
+    python -m bench.service                             # about 5 minutes on two cores
+    python -m bench.service --streams 1,16 --new 16 --sides engine,grpc
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.sides import RUNNERS, Run, add_arguments
+from mlxforge.engine import blas
+
+blas.preload()
+
+from bench import report  # noqa: E402 - imports MLX: after the BLAS
+
+# At least, on Linux CPUs, because of the BLAS.
+WANTED = 5
+SIDES = {
+    "engine": "mlxforge",
+    "grpc": "mlxforge gRPC",
+    "plain": "mlx-lm",
+    "openblas": "mlx-lm + OpenBLAS",
+}
+
+
+def in_process_of_its_own(side: str, args: argparse.Namespace) -> list[Run]:
+    """Run this program again for one side."""
+    streams = ",".join(map(str, args.streams))
+    command = [sys.executable, "-m", "bench.sides", side, "--model", args.model]
+    command += ["--streams", streams, "--new", str(args.new)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return [Run(**entry) for entry in json.loads(done.stdout.splitlines()[-1])]
+
+
+def compare(args: argparse.Namespace) -> None:
+    """All sides, one after the other; table, JSON, plots."""
+    has_blas = blas.preload() is not None
+    sides = [side for side in args.sides if side != "openblas" or has_blas]
+    found: dict[str, list[Run]] = {}
+    rows: list[dict[str, Any]] = []
+    for side in sides:
+        found[side] = in_process_of_its_own(side, args)
+        for count, run, ours in zip(args.streams, found[side], found[sides[0]], strict=True):
+            row = {
+                "side": SIDES[side],
+                "streams": count,
+                "tok/s": sum(map(len, run.tokens)) / run.seconds,
+                "first token ms": 1e3 * statistics.median(run.first),
+                "last first token ms": 1e3 * max(run.first),
+                "times slower": run.seconds / ours.seconds,
+                "same": sum(a == b for a, b in zip(run.tokens, ours.tokens, strict=True)),
+            }
+            rows.append(row)
+        print(report.table(rows[-len(args.streams) :]), flush=True)
+    if "plain" in found and has_blas:
+        slower = {row["streams"]: row["times slower"] for row in rows if row["side"] == "mlx-lm"}
+        wanted = f"(wanted: {WANTED} at 16 streams)"
+        print(f"mlxforge is this many times the plain wheel's speed: {slower} {wanted}")
+    name = f"{args.prefix}service"
+    report.save(name, rows, args.out, model=args.model, new=args.new, streams=args.streams)
+    labels = [f"{count} streams" for count in args.streams]
+    for key, unit in (("tok/s", "tokens/s"), ("first token ms", "ms")):
+        series = {
+            SIDES[side]: [row[key] for row in rows if row["side"] == SIDES[side]] for side in sides
+        }
+        file = f"{name}-{'throughput' if unit == 'tokens/s' else 'first-token'}.png"
+        report.bars(args.out / file, f"{args.model}, {args.new} new tokens", labels, series, unit)
+
+
+def main() -> None:
+    """Run what the arguments ask for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add_arguments(parser)
+    every = ",".join(RUNNERS)
+    parser.add_argument(
+        "--sides", default=every, help=f"({every}); all are compared with the first"
+    )
+    parser.add_argument("--prefix", default="", help="of the result files' names, e.g. cpu-")
+    parser.add_argument("--out", type=Path, default=Path("bench/results"))
+    args = parser.parse_args()
+    args.sides = args.sides.split(",")
+    compare(args)
+
+
+if __name__ == "__main__":
+    main()
