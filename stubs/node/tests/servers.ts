@@ -1,6 +1,7 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -20,6 +21,9 @@ export const python = found(process.env.MLXFORGE_PYTHON, ".venv/bin/python");
 /** The server's command: `MLXFORGE_BIN`, else the checkout's environment. */
 export const mlxforge = found(process.env.MLXFORGE_BIN, ".venv/bin/mlxforge");
 
+/** libmlxforge: `MLXFORGE_LIBRARY`, else that of the package. */
+export const library = found(process.env.MLXFORGE_LIBRARY, libraryInCheckout());
+
 /** Starts the server that does what the prompts say. */
 export async function scripted(...args: string[]): Promise<Server> {
   if (!python) throw new Error("no Python with mlxforge: set MLXFORGE_PYTHON or run make setup");
@@ -33,12 +37,14 @@ export async function scripted(...args: string[]): Promise<Server> {
 export async function real(...args: string[]): Promise<Server> {
   if (!mlxforge) throw new Error("no mlxforge command: set MLXFORGE_BIN or run make setup");
   const port = await freePort();
-  const child = spawn(mlxforge, ["serve", "--port", String(port), ...args], {
-    stdio: ["ignore", "inherit", "inherit"],
-  });
-  const started = server(`127.0.0.1:${port}`, child);
+  const started = server(
+    `127.0.0.1:${port}`,
+    spawn(mlxforge, ["serve", "--address", `127.0.0.1:${port}`, "--log-level", "error", ...args], {
+      stdio: ["ignore", "ignore", "inherit"],
+    }),
+  );
   const ended = new Promise<never>((_, reject) => {
-    child.once("exit", (code) => reject(new Error(`mlxforge serve ended with ${code}`)));
+    started.process.once("exit", (code) => reject(new Error(`mlxforge serve ended with ${code}`)));
   });
   await Promise.race([ready(started.address), ended]);
   return started;
@@ -71,8 +77,21 @@ function server(address: string, child: ChildProcess): Server {
 }
 
 function found(named: string | undefined, inCheckout: string): string | undefined {
-  const path = named ?? fileURLToPath(new URL(inCheckout, root));
-  return named || existsSync(path) ? path : undefined;
+  const path = named ?? (inCheckout && fileURLToPath(new URL(inCheckout, root)));
+  return path && (named || existsSync(path)) ? path : undefined;
+}
+
+/** Where the package's Python has it. */
+function libraryInCheckout(): string {
+  if (!python) return "";
+  const script = "import mlxforge; print(*mlxforge.__path__, sep='\\n')";
+  const { stdout } = spawnSync(python, ["-c", script], { encoding: "utf8" });
+  const name = process.platform === "darwin" ? "libmlxforge.dylib" : "libmlxforge.so";
+  const paths = (stdout ?? "")
+    .trim()
+    .split("\n")
+    .map((folder) => join(folder, "lib", name));
+  return paths.find((path) => existsSync(path)) ?? "";
 }
 
 async function freePort(): Promise<number> {

@@ -1,4 +1,4 @@
-//! Client of mlxforge: over gRPC, or in this very process.
+#![doc = include_str!("../README.md")]
 
 mod call;
 mod client;

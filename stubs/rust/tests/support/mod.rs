@@ -59,23 +59,52 @@ pub(crate) async fn scripted(arguments: &[&str]) -> Option<Server> {
     })
 }
 
+/// libmlxforge, named or of the installed package; `None`, with a word why, without one.
+pub(crate) fn library() -> Option<PathBuf> {
+    if let Some(named) = env::var_os("MLXFORGE_LIBRARY") {
+        return Some(named.into());
+    }
+    let name = format!(
+        "{}mlxforge{}",
+        env::consts::DLL_PREFIX,
+        env::consts::DLL_SUFFIX
+    );
+    let script = "import mlxforge; print(*mlxforge.__path__, sep='\\n')";
+    let folders = found("MLXFORGE_PYTHON", ".venv/bin/python").and_then(|python| {
+        let run = std::process::Command::new(python)
+            .args(["-c", script])
+            .output();
+        String::from_utf8(run.ok()?.stdout).ok()
+    });
+    let library = folders
+        .as_deref()
+        .unwrap_or_default()
+        .lines()
+        .map(|folder| Path::new(folder).join("lib").join(&name))
+        .find(|path| path.exists());
+    if library.is_none() {
+        eprintln!("skipped: no libmlxforge: set MLXFORGE_LIBRARY or run make setup");
+    }
+    library
+}
+
 /// The real server with its default models; `None`, with a word why, when not installed.
 pub(crate) async fn real() -> Option<Server> {
     let Some(command) = found("MLXFORGE_BIN", ".venv/bin/mlxforge") else {
         eprintln!("skipped: no mlxforge command: set MLXFORGE_BIN or run make setup");
         return None;
     };
-    let port = TcpListener::bind("127.0.0.1:0")
+    let address = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a free port")
-        .port();
+        .to_string();
     let mut process = Command::new(command)
-        .args(["serve", "--port", &port.to_string()])
+        .args(["serve", "--address", &address, "--log-level", "error"])
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
         .expect("mlxforge runs");
-    let address = format!("127.0.0.1:{port}");
     while !ready(&address).await {
         let ended = process.try_wait().expect("the process can be asked");
         assert!(ended.is_none(), "mlxforge serve ended: {ended:?}");
