@@ -86,7 +86,7 @@ node rust swift: setup ## Build and test one client package
 	$(SUITES) $@
 
 bench: setup ## Measure on this machine (see bench/README.md)
-	$(BIN)/python bench/run.py $(ARGS)
+	$(BIN)/python -m bench.run $(ARGS)
 
 wheel: setup ## Build the wheel into dist/
 	$(BIN)/pip wheel --no-deps --wheel-dir dist .

@@ -47,7 +47,8 @@ def trace(args: argparse.Namespace, seed: int, count: int, rate: float) -> list[
 def capacity(engine: Ours | Peer, args: argparse.Namespace) -> float:
     """Requests a second when all are there at once, after a warm-up."""
     engine.run(trace(args, 1, max(1, args.requests // 3), math.inf))
-    return args.requests / engine.run(trace(args, 2, args.requests, math.inf))
+    streams = trace(args, 2, args.requests, math.inf)
+    return len(streams) / engine.run(streams)
 
 
 def replay(engine: Ours | Peer, args: argparse.Namespace, rate: float) -> dict[str, Any]:
@@ -157,7 +158,7 @@ def measure(args: argparse.Namespace) -> None:
     print(report.table(totals))
     print(report.table(cancel))
     settings = {key: value for key, value in vars(args).items() if key != "out"}
-    name = f"{args.prefix}latency-{args.shape}"
+    name = f"latency-{args.shape}"
     report.save(
         name, rows, args.out, totals=totals, rate=rate, cancel=cancel, settings=settings, runs=runs
     )
@@ -187,7 +188,6 @@ def main() -> None:
     parser.add_argument("--cancel-prompt", type=int, default=128, help="their prompts (128)")
     parser.add_argument("--seed", type=int, default=0, help="of all arrivals and prompts (0)")
     parser.add_argument("--no-peer", dest="peer", action="store_false", help="leave mlx-lm out")
-    parser.add_argument("--prefix", default="", help="of the result files' names, e.g. cpu-")
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     args = parser.parse_args()
     traffic.prepare()

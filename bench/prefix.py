@@ -168,7 +168,7 @@ def measure(args: argparse.Namespace) -> None:
     engine.release()
     squeezed = tight(args, spare)
     settings = {key: value for key, value in vars(args).items() if key != "out"}
-    name = f"{args.prefix}prefix-{args.shape}"
+    name = f"prefix-{args.shape}"
     report.save(name, [squeezed], args.out, sharing=sharing, memory=memory, settings=settings)
     bars = {name: [sharing[f"{name} ms"]] for name in ("cold", "warm")}
     title = f"Time to first token, {args.tokens} shared tokens"
@@ -187,7 +187,6 @@ def main() -> None:
     parser.add_argument("--tight-streams", type=int, default=64, help="under the tight budget (64)")
     parser.add_argument("--tight-prompt", type=int, default=64, help="tokens of their prompts (64)")
     parser.add_argument("--tight-new", type=int, default=320, help="their new tokens (320)")
-    parser.add_argument("--prefix", default="", help="of the result files' names, e.g. cpu-")
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     args = parser.parse_args()
     traffic.prepare()

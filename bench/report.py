@@ -32,7 +32,7 @@ def environment() -> dict[str, Any]:
 
 
 def _device() -> str:
-    if mx.default_device().type == mx.DeviceType.gpu:
+    if on_gpu():
         return str(mx.device_info().get("device_name", "GPU"))
     try:
         found = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
@@ -62,11 +62,21 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def on_gpu() -> bool:
+    """Whether MLX computes on a GPU."""
+    return bool(mx.default_device().type == mx.DeviceType.gpu)
+
+
+def named(path: Path) -> Path:
+    """Where a result goes: what was measured on a CPU says so in its file's name."""
+    return path if on_gpu() else path.with_name(f"cpu-{path.name}")
+
+
 def save(name: str, rows: Sequence[Mapping[str, Any]], folder: Path, **more: Any) -> Path:
-    """Print the rows and write ``NAME.json``; returns its path."""
+    """Print the rows and write ``NAME.json`` (``cpu-NAME.json``); returns its path."""
     print(table(rows), flush=True)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.json"
+    path = named(folder / f"{name}.json")
     content = {"name": name, **environment(), "rows": list(rows), **more}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path
@@ -95,7 +105,7 @@ def bars(
     axes.set_title(title)
     axes.legend()
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(named(path), dpi=120)
     plt.close(figure)
 
 
@@ -123,5 +133,5 @@ def cdfs(
         axes.legend()
     figure.suptitle(title, fontsize=9)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(named(path), dpi=120)
     plt.close(figure)

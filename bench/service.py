@@ -77,7 +77,7 @@ def compare(args: argparse.Namespace) -> None:
         slower = {row["streams"]: row["times slower"] for row in rows if row["side"] == "mlx-lm"}
         wanted = f"(wanted: {WANTED} at 16 streams)"
         print(f"mlxforge is this many times the plain wheel's speed: {slower} {wanted}")
-    name = f"{args.prefix}service"
+    name = "service"
     report.save(name, rows, args.out, model=args.model, new=args.new, streams=args.streams)
     labels = [f"{count} streams" for count in args.streams]
     for key, unit in (("tok/s", "tokens/s"), ("first token ms", "ms")):
@@ -98,7 +98,6 @@ def main() -> None:
     parser.add_argument(
         "--sides", default=every, help=f"({every}); all are compared with the first"
     )
-    parser.add_argument("--prefix", default="", help="of the result files' names, e.g. cpu-")
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     args = parser.parse_args()
     args.sides = args.sides.split(",")

@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,8 @@ async def ask_all(ask: Ask, prompts: Sequence[str], new: int, salt: str) -> Run:
     started = time.perf_counter()
 
     async def one(prompt: str) -> tuple[float, list[int]]:
-        first, tokens = 0.0, []
+        first = 0.0
+        tokens: list[int] = []
         async for ids in ask(prompt, new, salt):
             if ids and not tokens:
                 first = time.perf_counter() - started
@@ -147,7 +148,7 @@ async def run_peer(args: argparse.Namespace) -> list[Run]:
 
     def run(prompts: Sequence[str], new: int) -> Run:
         ids = [loaded.tokenizer.encode(prompt, add_special_tokens=True) for prompt in prompts]
-        generator = BatchGenerator(loaded.model)
+        generator: Any = BatchGenerator(loaded.model)
         started = time.perf_counter()
         uids = generator.insert(ids, max_tokens=[new] * len(ids))
         first: dict[int, float] = {}
@@ -167,7 +168,7 @@ async def run_peer(args: argparse.Namespace) -> list[Run]:
     return [run(prompts[:count], args.new) for count in args.streams]
 
 
-RUNNERS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Run]]]] = {
+RUNNERS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, list[Run]]]] = {
     "engine": run_engine,
     "grpc": run_grpc,
     "plain": run_peer,
@@ -194,7 +195,8 @@ def main() -> None:
     parser.add_argument("side", choices=RUNNERS)
     add_arguments(parser)
     args = parser.parse_args()
-    print(json.dumps([asdict(run) for run in asyncio.run(RUNNERS[args.side](args))]))
+    runs = asyncio.run(RUNNERS[args.side](args))
+    print(json.dumps([asdict(run) for run in runs]))
 
 
 if __name__ == "__main__":

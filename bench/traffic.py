@@ -21,7 +21,7 @@ blas.preload()
 import mlx.core as mx  # noqa: E402 - after the BLAS
 from mlx_lm.generate import BatchGenerator  # noqa: E402
 
-from bench import shapes  # noqa: E402
+from bench import report, shapes  # noqa: E402
 from mlxforge.engine.assembly import Assembly, build  # noqa: E402
 from mlxforge.engine.config import EngineConfig  # noqa: E402
 from mlxforge.engine.core import Delivery  # noqa: E402
@@ -177,7 +177,7 @@ class Peer:
 
     def run(self, streams: Sequence[Stream]) -> float:
         """See ``Ours.run``."""
-        generator = BatchGenerator(self._model, completion_batch_size=self._rows)
+        generator: Any = BatchGenerator(self._model, completion_batch_size=self._rows)
         live: dict[int, Stream] = {}
         place = 0
         started = time.perf_counter()
@@ -209,17 +209,12 @@ class Peer:
 
 def dtype() -> mx.Dtype:
     """What models are served in here."""
-    return mx.bfloat16 if on_gpu() else mx.float32
-
-
-def on_gpu() -> bool:
-    """Whether MLX computes on a GPU."""
-    return bool(mx.default_device().type == mx.DeviceType.gpu)
+    return mx.bfloat16 if report.on_gpu() else mx.float32
 
 
 def prepare() -> None:
     """Set MLX up as the engine does when it loads a model."""
-    if not on_gpu():
+    if not report.on_gpu():
         mx.disable_compile()
 
 
