@@ -50,11 +50,11 @@ int main(int count, char **arguments) {
             engine, &question, 1, NULL, -1, asked, dimensions, &dimensions, &error)) {
         return fail(error);
     }
-    int best = 0;
-    for (int i = 0; i < COUNT; i++) {
-        float score = similarity(vectors + i * (int)dimensions, asked, dimensions);
+    size_t best = 0;
+    for (size_t i = 0; i < COUNT; i++) {
+        float score = similarity(vectors + i * dimensions, asked, dimensions);
         printf("%6.3f  %s\n", score, TEXTS[i]);
-        if (score > similarity(vectors + best * (int)dimensions, asked, dimensions)) {
+        if (score > similarity(vectors + best * dimensions, asked, dimensions)) {
             best = i;
         }
     }

@@ -341,6 +341,7 @@ int32_t mlxforge_call_send(mlxforge_call *handle, const void *request, size_t si
     if (status != MLXFORGE_STATUS_OK) {
         message_list_free(m);
     }
+    // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): else the call has it
     return status;
 }
 

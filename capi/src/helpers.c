@@ -261,14 +261,14 @@ int32_t mlxforge_embed_texts(
 int32_t mlxforge_count_tokens(
     mlxforge_engine *engine, const char *text, const char *options_json, int64_t timeout_ms,
     size_t *count, mlxforge_error **error_out) {
-    error *failure = check(options_json);
-    if (failure == NULL && (text == NULL || count == NULL)) {
-        failure = invalid(text == NULL ? "text: is NULL" : "count: is NULL");
+    if (text == NULL || count == NULL) {
+        return give(error_out, invalid(text == NULL ? "text: is NULL" : "count: is NULL"));
     }
+    *count = 0;
+    error *failure = check(options_json);
     if (failure != NULL) {
         return give(error_out, failure);
     }
-    *count = 0;
     text_buffer request = {0};
     text_put(&request, "{\"text\":");
     text_put_quoted(&request, text);

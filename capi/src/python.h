@@ -73,6 +73,7 @@ typedef struct py_method {
     X(void, Py_IncRef, (PyObject *))                                                               \
     X(void, Py_DecRef, (PyObject *))
 
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a declaration takes none
 #define PYTHON_FIELD(type, name, parameters) type(*name) parameters;
 typedef struct python_table {
     PYTHON_FUNCTIONS(PYTHON_FIELD)

@@ -3,7 +3,7 @@
 #include "python.h"
 
 #include <dlfcn.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
 
@@ -29,8 +29,9 @@ static const char *look_up(void *library) {
 }
 
 static error *check_version(const char *where) {
-    int major = 0, minor = 0;
-    sscanf(py.Py_GetVersion(), "%d.%d", &major, &minor);
+    char *dot;
+    const long major = strtol(py.Py_GetVersion(), &dot, 10);
+    const long minor = *dot == '.' ? strtol(dot + 1, NULL, 10) : 0;
     if (major != 3 || minor < 11) {
         return no_python(where, "is older than Python 3.11");
     }

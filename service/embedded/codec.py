@@ -43,6 +43,8 @@ def _from_json(data: bytes, message_type: type[Message]) -> Message:
     message = message_type()
     if not data.strip():
         return message
+    if not data.lstrip().startswith(b"{"):  # the parser takes an empty list for an object
+        raise _invalid(message_type, "it is no JSON object")
     try:
         json_format.Parse(data.decode(), message, max_recursion_depth=MAX_DEPTH)
     except json_format.ParseError as error:

@@ -28,7 +28,7 @@ def test_scenario(run: Run, scenario: str) -> None:
 def test_exit_without_freeing(run: Run) -> None:
     start = time.monotonic()
     done = run("process", "exit", SLOW)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "exiting\n", "")
     assert time.monotonic() - start < 10  # starting Python included
 
 
