@@ -11,7 +11,7 @@ from .config import EngineConfig
 from .core import Delivery, EngineCore
 from .device import DeviceThread
 from .errors import Cancelled
-from .kv.budget import kv_bytes
+from .kv.budget import kv_bytes, limit_cache
 from .kv.layout import KVLayout
 from .kv.prefix import PrefixCache
 from .loader import LoadedModel, ProgressCallback, load_model
@@ -85,7 +85,9 @@ def build(
     on_gpu = mx.default_device().type == mx.DeviceType.gpu
     runner, layout = make_runner(loaded, config)
     largest = config.max_prefill_tokens or _PREFILL_TOKENS["gpu" if on_gpu else "cpu"]
-    total = kv_bytes(config.memory_budget, loaded.weight_bytes, _working_bytes(loaded, largest))
+    working = _working_bytes(loaded, largest)
+    total = kv_bytes(config.memory_budget, loaded.weight_bytes, working)
+    limit_cache(working)
     prefix = None
     if config.prefix_cache and layout is not None and PrefixCache.fits(layout):
         prefix = PrefixCache(layout, config.prefix_block)

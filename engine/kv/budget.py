@@ -42,6 +42,20 @@ def kv_bytes(budget: float, weights: int, working: int) -> int:
     return left
 
 
+_cached = 0
+
+
+def limit_cache(working: int) -> None:
+    """Let MLX keep freed buffers only up to the largest engine's ``working`` bytes.
+
+    Its own limit is most of the device's memory: freed KV memory and activations of odd
+    sizes would pile up there, beyond any budget. On the MLX thread.
+    """
+    global _cached
+    _cached = max(_cached, working)
+    mx.set_cache_limit(_cached)
+
+
 def _size(count: int) -> str:
     return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
