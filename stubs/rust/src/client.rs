@@ -8,7 +8,6 @@ use futures_util::future::join_all;
 use schemars::{JsonSchema, schema_for};
 use serde::de::DeserializeOwned;
 use tonic::metadata::{Ascii, MetadataKey};
-use tracing::debug;
 
 use crate::call::{self, CallOptions, RetryPolicy};
 use crate::tools::answer;
@@ -72,7 +71,7 @@ impl Client {
     ) -> Result<Self, Error> {
         let authorization = options.authorization();
         let channel = options.open(address.as_ref()).await?;
-        debug!(address = address.as_ref(), "connected");
+        tracing::debug!(address = address.as_ref(), "connected");
         let client = Self::new(Transport(crate::transport::Door::Grpc(channel)));
         match authorization {
             Some(value) => client.with_metadata("authorization", &value),

@@ -16,9 +16,11 @@ name = "start"
 version = "0.0.0"
 edition = "2024"
 [dependencies]
-futures-util = "0.3"
+futures-util = { version = "0.3", default-features = false, features = ["std"] }
 tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
 [workspace]
+[profile.dev]
+debug = "line-tables-only"
 "#;
 
 /// The Rust blocks of the README, in order.
@@ -56,6 +58,7 @@ async fn ten_lines() {
     let folder = env::temp_dir().join(format!("mlxforge-start-{}", std::process::id()));
     fs::create_dir_all(folder.join("src")).expect("writable");
     fs::write(folder.join("Cargo.toml"), MANIFEST).expect("writable");
+    fs::write(folder.join("src/main.rs"), "fn main() {}").expect("writable");
     // The versions that are built already.
     fs::copy(
         Path::new(CRATE).join("Cargo.lock"),
