@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test setup proto lint lint-style lint-types lint-proto lint-c lint-node lint-rust fmt \
-	capi node rust swift bench wheel lock clean
+	capi node rust swift bench bundle wheel lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -68,6 +68,7 @@ lint-c: setup
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	$(CMAKE) -B build/lint -DMLXFORGE_CAPI_DEVELOPMENT=OFF && $(BIN)/cmake --build build/lint --parallel 2 -- --silent
 	$(BIN)/clang-tidy -p build/lint --quiet $(wildcard engine/*.c capi/src/*.c)
+	$(BIN)/python capi/abi/check.py build/lint/libmlxforge.so
 
 lint-node lint-rust: setup
 	$(SUITES) --lint $(@:lint-%=%)
@@ -87,6 +88,9 @@ node rust swift: setup ## Build and test one client package
 
 bench: setup ## Measure on this machine (see bench/README.md)
 	$(BIN)/python -m bench.run $(ARGS)
+
+bundle: setup ## Make dist/bundle: libmlxforge with a Python, to ship (ARGS=--models)
+	$(BIN)/python capi/bundle.py dist/bundle $(ARGS)
 
 wheel: setup ## Build the wheel into dist/
 	$(BIN)/pip wheel --no-deps --wheel-dir dist .
