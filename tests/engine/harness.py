@@ -34,9 +34,6 @@ class NoText:
     def spelling(self, token: int) -> str:
         return ""
 
-    def spelling(self, token: int) -> str:
-        return ""
-
     def push(self, token: int, *, stops: bool = True) -> Piece:
         return Piece()
 

@@ -208,17 +208,23 @@ def test_choices_share_one_prefill(name: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_preempted_rows_go_on_where_they_were(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In memory for two requests of full length, of three the youngest are recomputed."""
+    """In memory for two requests of full length, of three the youngest are recomputed.
+
+    They are drawn by seed, so that a position lost or repeated shows in all that follow.
+    """
     for cache in (KVCache, RotatingKVCache, BatchKVCache, BatchRotatingKVCache):
         monkeypatch.setattr(cache, "step", 16)
     monkeypatch.setattr(caches, "_GROWTH", 16)
     runner = runner_of(build(name), name)
     random = np.random.default_rng(1)
     cases = [Case(tuple(random.integers(0, VOCAB, 30).tolist()), 170, 4 * i) for i in range(3)]
-    alone = [run(Harness(runner, VOCAB, chunk=CHUNK), [replace(c, arrival=0)]) for c in cases]
+    drawn = {"temperature": 1.0, "seed": 7, "top_p": 0.95, "frequency_penalty": 0.2}
+    alone = [
+        run(Harness(runner, VOCAB, chunk=CHUNK), [replace(c, arrival=0)], **drawn) for c in cases
+    ]
     total = runner.cost(1, 200) + runner.prefill_cost(1, 200)
     together = Harness(runner, VOCAB, chunk=CHUNK, total=total)
-    for answer, (expected,) in zip(run(together, cases), alone, strict=True):
+    for answer, (expected,) in zip(run(together, cases, **drawn), alone, strict=True):
         assert answer.error is None and answer.tokens == expected.tokens
     together.check_resting()
     # State-space and sliding layers hardly grow with the length.
