@@ -7,6 +7,8 @@ a request was due, so an engine that cannot keep up does not hide its queue.
 
 from __future__ import annotations
 
+import gc
+import itertools
 import math
 import random
 import time
@@ -51,7 +53,7 @@ class Stream:
     @property
     def gaps(self) -> list[float]:
         """Seconds between each token and the next."""
-        return [after - before for before, after in zip(self.times, self.times[1:], strict=False)]
+        return [after - before for before, after in itertools.pairwise(self.times)]
 
 
 def log_uniform(source: random.Random, low: int, high: int) -> int:
@@ -152,6 +154,7 @@ class Ours:
         """Let go of the model and of all memory."""
         self._assembly.shut()
         del self.core, self._assembly
+        gc.collect()
         mx.clear_cache()
 
     def _deliver(self, deliveries: list[Delivery]) -> None:
@@ -204,6 +207,7 @@ class Peer:
     def release(self) -> None:
         """Let go of the model."""
         self._model = None
+        gc.collect()
         mx.clear_cache()
 
 
