@@ -81,13 +81,15 @@ def cancel_half(engine: Ours, rows: int, prompt: int) -> list[dict[str, Any]]:
     core = engine.core
     source = random.Random(5)
     streams = [
-        Stream(traffic.tokens(source, prompt, engine.vocab), 8 * _CANCEL_STEPS) for _ in range(rows)
+        Stream(traffic.tokens(source, prompt, engine.vocab), 16 * _CANCEL_STEPS)
+        for _ in range(rows)
     ]
     groups = [engine.group(stream) for stream in streams]
     engine.start()
     engine.submit(groups)
     while len(core.batch) < rows:
-        core.step()
+        if not core.step():
+            raise RuntimeError(f"{rows} streams never ran together: lower --cancel-streams")
     table = [_state(engine, "before", 0)]
     for group in groups[::2]:
         core.abort(group.request.request_id)

@@ -74,9 +74,11 @@ def compare(args: argparse.Namespace) -> None:
             rows.append(row)
         print(report.table(rows[-len(args.streams) :]), flush=True)
     if "plain" in found and has_blas:
-        slower = {row["streams"]: row["times slower"] for row in rows if row["side"] == "mlx-lm"}
-        wanted = f"(wanted: {WANTED} at 16 streams)"
-        print(f"mlxforge is this many times the plain wheel's speed: {slower} {wanted}")
+        for row in rows:
+            if row["side"] == SIDES["plain"]:
+                wanted = f" (wanted: {WANTED})" if row["streams"] == 16 else ""
+                factor = f"{row['times slower']:.1f} times the plain wheel's speed{wanted}"
+                print(f"{SIDES[sides[0]]} at {row['streams']} streams: {factor}")
     name = "service"
     report.save(name, rows, args.out, model=args.model, new=args.new, streams=args.streams)
     labels = [f"{count} streams" for count in args.streams]
