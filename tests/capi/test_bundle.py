@@ -71,7 +71,8 @@ def test_bundle_in_an_empty_root(tmp_path: Path) -> None:
     # The dynamic loader reads /proc to know where programs and libraries lie.
     script = 'mount -t proc proc "$0/proc" && exec chroot "$0" /moved/chat "$@"'
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, str(root), "What is the capital of France?"],
+        ["unshare", "--mount", "sh", "-c", script, str(root), "What is the capital of France?"]
+        + ['{"model": "smollm2-135m-instruct"}'],
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         capture_output=True,
         text=True,
