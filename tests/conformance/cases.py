@@ -82,10 +82,14 @@ def _step(case: str, step: dict[str, Any]) -> Step:
         raise ValueError(f"{case}: unknown expectations {sorted(unknown)}")
     if step["rpc"] not in METHODS:
         raise ValueError(f"{case}: no RPC {step['rpc']}")
+    requests = step["requests"] if "requests" in step else [step.get("request", {})]
+    if isinstance(requests, dict):
+        request, times = requests["$times"]
+        requests = [request] * times
     return Step(
         id=step.get("id", ""),
         rpc=step["rpc"],
-        requests=tuple(step["requests"] if "requests" in step else [step.get("request", {})]),
+        requests=tuple(requests),
         expect=step.get("expect", {}),
         timeout_ms=step.get("timeout_ms", -1),
         cancel_after=step.get("cancel_after", -1),

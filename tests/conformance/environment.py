@@ -23,6 +23,8 @@ BUILD = Path(os.environ.get("MLXFORGE_BUILD", ROOT / "build" / "capi"))
 LIBRARY = "libmlxforge.dylib" if sys.platform == "darwin" else "libmlxforge.so"
 TESTING_LIBRARY = LIBRARY.replace("mlxforge", "mlxforge_testing")
 READY_SECONDS = 120.0
+DEFAULT_MODEL = "smollm2-135m-instruct"
+"""What the cases of the default engine were written for; it comes as a Python package."""
 
 
 class Missing(Exception):
@@ -116,7 +118,15 @@ async def server(engine: str) -> AsyncIterator[str]:
     if engine == "scripted":
         command = [sys.executable, str(HERE / "scripted_engine.py"), address]
     else:
-        command = [*_mlxforge(), "serve", "--address", address, "--log-level", "warning"]
+        command = [
+            *_mlxforge(),
+            "serve",
+            DEFAULT_MODEL,
+            "--address",
+            address,
+            "--log-level",
+            "error",
+        ]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
     try:
         await _serving(address, process)

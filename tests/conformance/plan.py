@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .cases import ENGINES, Case
-from .environment import Language, Missing, embedded_environment, server
+from .environment import DEFAULT_MODEL, Language, Missing, embedded_environment, server
 from .runner import Runner, RunnerError
 from .suite import Results, run_cases
 
-CONFIG = "{}"
-"""Of embedded engines: the default models."""
+CONFIG = json.dumps({"model": [DEFAULT_MODEL]})
+"""Of embedded engines; the scripted ones take no notice."""
 
 
 @dataclass(frozen=True)

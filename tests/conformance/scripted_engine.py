@@ -10,6 +10,7 @@ import asyncio
 import importlib.util
 import logging
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from mlxforge.engine.errors import (
@@ -20,7 +21,16 @@ from mlxforge.engine.errors import (
     Unavailable,
     Unsupported,
 )
-from mlxforge.engine.output import Capability
+from mlxforge.engine.output import (
+    Capability,
+    Finish,
+    FinishReason,
+    RequestOutput,
+    Timings,
+    ToolCallDelta,
+    Usage,
+)
+from mlxforge.engine.request import GenerationRequest
 from mlxforge.service.api import Api
 from mlxforge.service.config import Settings
 from mlxforge.service.embedded.door import serve
@@ -46,6 +56,7 @@ RESTARTING = Unavailable("the worker restarts", reason="WORKER_RESTARTING", retr
 SCRIPTS = {
     "words": fakes.Script(),
     "slow": fakes.Script(word_seconds=0.02),
+    "steady": fakes.Script(word_seconds=0.25),
     "fails-at-once": fakes.Script(fail_at_word=0),
     "fails-midway": fakes.Script(fail_at_word=3),
     "full": fakes.Script(fail_at_word=0, fail_with=FULL),
@@ -58,11 +69,35 @@ SCRIPTS = {
 }
 
 
+class CallsTools(fakes.FakeEngine):  # type: ignore[misc, name-defined]
+    """Thinks, speaks, then calls two tools, their arguments in pieces."""
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:
+        """The same for every request."""
+        name = request.request_id
+        yield RequestOutput(name, 0, reasoning="Two calls ", token_ids=(1,))
+        yield RequestOutput(name, 0, reasoning="are needed.", token_ids=(2,))
+        yield RequestOutput(name, 0, text="Let me see. ", token_ids=(3,))
+        first, second = "call_aaaaaaaaaaaaaaaaaaaaaaaa", "call_bbbbbbbbbbbbbbbbbbbbbbbb"
+        pieces = (
+            ToolCallDelta(0, first, "weather", '{"city":'),
+            ToolCallDelta(0, arguments='"Zürich 🏔"}'),
+            ToolCallDelta(1, second, "time", "{}"),
+        )
+        for i, piece in enumerate(pieces):
+            yield RequestOutput(name, 0, tool_calls=(piece,), token_ids=(4 + i,))
+        usage = Usage(prompt_tokens=9, completion_tokens=6, reasoning_tokens=2)
+        timings = Timings(0.0, 0.001, 0.002)
+        yield RequestOutput(name, 0, finish=Finish(FinishReason.TOOL_CALLS, usage, timings))
+
+
 async def open_api(settings: Settings) -> Api:
     """An API on all models. ``asleep`` is never loaded."""
     registry = Registry()
     for name, script in SCRIPTS.items():
         registry.add(name, fakes.FakeEngine(name, GENERATES, script))
+    tools = GENERATES | {Capability.TOOLS, Capability.REASONING}
+    registry.add("calls-tools", CallsTools("calls-tools", tools))
     registry.add("vectors", fakes.FakeEngine("vectors", EMBEDS, fakes.Script()))
     for entry in list(registry):
         try:

@@ -1,6 +1,6 @@
 """Many streams at once from one process of each client, on one server or in-process.
 
-``python -m tests.conformance.streams [--streams 500] [--tokens 32] [--model words]`` starts the
+``python -m tests.conformance.streams [--streams 500] [--tokens 32] [--model steady]`` starts the
 service with scripted engines, which costs little, so that the clients are what is measured.
 ``--address`` measures on a server that runs already.
 """
@@ -70,10 +70,12 @@ async def main() -> None:
     parser.add_argument("--streams", type=int, default=500)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--model", default="words")
+    parser.add_argument("--model", default="steady", help="steady: 4 words a second")
     parser.add_argument("--address", default="")
-    target = ROOT / "stubs/rust/target/release/examples/streams"
-    parser.add_argument("--rust", type=Path, default=target, help="cargo build --release --example")
+    target = ROOT / "stubs/rust/target/debug/examples/streams"
+    parser.add_argument(
+        "--rust", type=Path, default=target, help="made by cargo build --examples --all-features"
+    )
     arguments = parser.parse_args()
     if arguments.address:
         await measure(arguments, arguments.address)
