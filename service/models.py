@@ -57,7 +57,6 @@ def _engine(
     model_id: str, source: str, settings: Settings, progress: ProgressCallback | None
 ) -> EngineClient:
     # Imported here: the engine brings MLX, which a client's command line can do without.
-    from mlxforge.engine.engine import Engine
+    from mlxforge.engine.local import LocalEngine
 
-    client: EngineClient = Engine(source, settings.engine, model_id=model_id, progress=progress)
-    return client
+    return LocalEngine(source, settings.engine, model_id=model_id, progress=progress)

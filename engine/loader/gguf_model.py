@@ -11,6 +11,7 @@ import mlx.nn as nn
 from ..errors import LoadError
 from ..tokenizer.gguf import tokenizer_from_gguf
 from .arrays import dense_dtype, dtype_of, logits_width, weight_bytes
+from .catalog import recommended_sampling
 from .classes import build_model
 from .gguf_config import ROPE_FACTORS, architecture_of, config_from_gguf
 from .gguf_header import GgufHeader, read_gguf_header
@@ -32,7 +33,7 @@ def load_gguf(path: Path, dtype: mx.Dtype | None, report: Reporter) -> LoadedMod
         model=model,
         tokenizer=tokenizer,
         config=config,
-        generation_config={},
+        generation_config=recommended_sampling(path),
         architecture=config["model_type"],
         dtype=dtype_of(model),
         weight_bytes=weight_bytes(model),
