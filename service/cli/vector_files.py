@@ -40,7 +40,9 @@ def open_vectors(path: Path | None, *, resume: bool, overwrite: bool) -> VectorF
     """
     if path is None:
         return JsonLines(sys.stdout.buffer, 0)
-    kind = {".npy": Npy, ".jsonl": JsonLines, ".json": JsonLines}.get(path.suffix)
+    kinds: dict[str, type[Npy] | type[JsonLines]]
+    kinds = {".npy": Npy, ".jsonl": JsonLines, ".json": JsonLines}
+    kind = kinds.get(path.suffix)
     if kind is None:
         raise CommandError(
             f"{path}: the ending says the form, and it is neither .jsonl nor .npy",
