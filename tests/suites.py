@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 Command = tuple[str, ...]
+GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
 PYTEST: Command = (sys.executable, "-m", "pytest", "-q")
 
 
@@ -99,9 +100,23 @@ SUITES = (
 )
 
 
+def grpcurl() -> str:
+    """Path of the real grpcurl: the one on PATH, else built from the Go module; "" without Go."""
+    built = ROOT / "build" / "go" / "grpcurl"
+    found = os.environ.get("GRPCURL") or shutil.which("grpcurl")
+    if found or built.exists() or shutil.which("go") is None:
+        return found or (str(built) if built.exists() else "")
+    print(f"==> go install {GRPCURL}", flush=True)
+    environment = {**os.environ, "GOBIN": str(built.parent)}
+    done = subprocess.run(["go", "install", GRPCURL], env=environment, cwd=ROOT)
+    return "" if done.returncode else str(built)
+
+
 def run(suite: Suite, action: str) -> bool:
     """Run a suite's commands up to the first that fails; returns whether none did."""
     environment = {**os.environ, "MLXFORGE_PYTHON": sys.executable}
+    if suite.name == "python" and action == "test" and (path := grpcurl()):
+        environment["GRPCURL"] = path
     start = time.monotonic()
     for command in getattr(suite, action):
         print(f"==> {suite.name}: {' '.join(command)}", flush=True)
