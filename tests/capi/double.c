@@ -266,8 +266,10 @@ static void *main_of_double(void *unused) {
             }
         }
     }
-    while (streams != NULL) {
-        end(&streams, NULL);
+    while (streams != NULL) { /* their calls are ended by the library */
+        stream *next = streams->next;
+        free(streams);
+        streams = next;
     }
     runtime_stopped();
     return NULL;

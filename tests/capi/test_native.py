@@ -9,9 +9,9 @@ import pytest
 from .conftest import Run
 
 
-@pytest.mark.parametrize("sanitizer", ["asan", "tsan"])
-def test_functions(run: Run, sanitizer: str) -> None:
-    done = run(f"unit_{sanitizer}")
+@pytest.mark.parametrize("program", ["unit_asan", "unit_tsan", "parts_asan"])
+def test_functions(run: Run, program: str) -> None:
+    done = run(program)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
 
 
