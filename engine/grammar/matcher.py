@@ -139,7 +139,7 @@ class GrammarState:
             or (self._revive() and self.matcher.consume_token(token_id))
         )
         if not allowed:
-            raise self._fail(f"the grammar does not allow token {token_id} here")
+            raise self._fail(f"does not allow token {token_id} here", self._over_limit())
         self._tokens.append(token_id)
 
     def accepts(self, token_ids: Sequence[int]) -> int:
@@ -186,11 +186,10 @@ class GrammarState:
             if self._revive():
                 self.matcher.unsafe_compute_mask_ptr(row.ctypes.data, row.nbytes)
             if not self._finish(row):
-                self._fail(
-                    "became too complex"
-                    if self.matcher.is_error()
-                    else "cannot be continued with the model's vocabulary"
-                )
+                if self.matcher.is_error():
+                    self._fail("became too complex", True)
+                else:
+                    self._fail("cannot be continued with the model's vocabulary", False)
         if not self.active:
             row[:] = self.vocabulary.eos_words
         elif self._lead_in:
@@ -215,8 +214,12 @@ class GrammarState:
         self.matcher = self.grammar.fresh_matcher()
         return not self._tokens or bool(self.matcher.consume_tokens(self._tokens))
 
-    def _fail(self, what: str) -> EngineError:
-        if self.matcher.is_error():
+    def _over_limit(self) -> bool:
+        message = str(self.matcher.get_error())
+        return any(word in message for word in ("TooComplex", "fuel", "too many", "limit"))
+
+    def _fail(self, what: str, over_limit: bool) -> EngineError:
+        if over_limit:
             self.error = ResourceExhausted(
                 f"the constraint {what}; simplify it",
                 reason="CONSTRAINT_TOO_COMPLEX",

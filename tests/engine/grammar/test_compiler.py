@@ -1,0 +1,269 @@
+"""Compiling: kinds of constraints, errors, the cache, bombs and a helper that dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlxforge.engine.errors import EngineError, InvalidRequest, ResourceExhausted
+from mlxforge.engine.grammar import GrammarCompiler, fill_masks
+from mlxforge.engine.request import Constraint, ConstraintKind
+from mlxforge.engine.tokenizer import Tokenizer
+
+from .walk import walk
+
+# The limit is 1.8 s of wall time, of which a busy test machine may add to.
+SECONDS = 2.5
+MEGABYTES = 64
+
+
+def schema(value: Any) -> Constraint:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return Constraint(ConstraintKind.JSON_SCHEMA, text)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_choice(compiler: GrammarCompiler, seed: int) -> None:
+    texts = ("yes", "no", 'a "quoted" [text]', "two\nlines / slashes \\ #&~", "yes and no", "ö😀")
+    grammar = compiler.compile(Constraint(ConstraintKind.CHOICE, choices=texts))
+    text = walk(grammar, seed)
+    assert text is not None and text.decode() in texts
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_json_object(compiler: GrammarCompiler, seed: int) -> None:
+    text = walk(compiler.compile(Constraint(ConstraintKind.JSON_OBJECT)), seed)
+    assert text is None or isinstance(json.loads(text), dict)
+
+
+def test_grammar(compiler: GrammarCompiler) -> None:
+    lark = 'start: greeting " " NAME "!"\ngreeting: "Hello" | "Hi"\nNAME: /[A-Z][a-z]{2,5}/\n'
+    text = walk(compiler.compile(Constraint(ConstraintKind.GRAMMAR, lark)), 1)
+    assert text is not None and text.startswith((b"Hello ", b"Hi ")) and text.endswith(b"!")
+
+
+@pytest.mark.parametrize(
+    ("constraint", "field", "words"),
+    [
+        (schema("{"), "json_schema", "#: is not JSON"),
+        (schema({"type": "strin"}), "json_schema", "#/type"),
+        (schema({"properties": {"a": {"format": "regex"}}}), "json_schema", "#/properties/a/format"),
+        (schema({"maxLenght": 3}), "json_schema", "#/maxLenght"),
+        (schema({"items": {"pattern": "(?<=a)b"}}), "json_schema", "#/items/pattern"),
+        (schema({"$ref": "https://example.com/s"}), "json_schema", "#/$ref"),
+        (schema({"$ref": "#/$defs/a/b", "$defs": {"a": {}}}), "json_schema", "#/$ref"),
+        (schema({"uniqueItems": True}), "json_schema", "#/uniqueItems"),
+        (schema({"type": "string", "const": 1}), "json_schema", "no value conforms"),
+        (schema('{"type": "string", "type": "null"}'), "json_schema", "twice"),
+        (Constraint(ConstraintKind.REGEX, "[0-9"), "regex", "unclosed"),
+        (Constraint(ConstraintKind.REGEX, r"(a)\1"), "regex", "backreferences"),
+        (Constraint(ConstraintKind.GRAMMAR, "start: missing"), "grammar", "missing"),
+    ],
+)
+def test_refusals_name_the_place(
+    compiler: GrammarCompiler, constraint: Constraint, field: str, words: str
+) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        compiler.compile(constraint)
+    (violation,) = raised.value.violations
+    assert violation.field == field
+    assert words in violation.description
+
+
+def nested(depth: int) -> str:
+    return '{"items":' * depth + "{}" + "}" * depth
+
+
+BOMBS = {
+    "CVE-2025-48944-bad-regex": schema({"type": "string", "pattern": "((((*"}),
+    "GHSA-7rgv-30000-parentheses": schema({"pattern": "(" * 30_000 + ")" * 30_000}),
+    "GHSA-7rgv-30000-in-a-regex": Constraint(ConstraintKind.REGEX, "(" * 30_000 + ")" * 30_000),
+    "GHSA-7rgv-30000-in-a-grammar": Constraint(
+        ConstraintKind.GRAMMAR, "start: " + "(" * 30_000 + '"a"' + ")" * 30_000
+    ),
+    "deep-nesting": schema(nested(5_000)),
+    "giant-maxItems": schema({"type": "array", "maxItems": 10**9}),
+    "giant-minLength": schema({"type": "string", "minLength": 10**9}),
+    "self-reference": schema({"$ref": "#"}),
+    "endless-required-recursion": schema(
+        {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}
+    ),
+    "oneOf-product": schema(
+        {
+            "oneOf": [
+                {"properties": {f"p{i}": {"minimum": i * j} for i in range(12)}}
+                for j in range(12)
+            ]
+        }
+    ),
+    "anyOf-product": schema(
+        {"allOf": [{"anyOf": [{"required": [f"{i}-{j}"]} for j in range(9)]} for i in range(9)]}
+    ),
+    "denied-properties": schema(
+        {"not": {"properties": {f"k{i}": {"pattern": f"a{i}"} for i in range(300)}}}
+    ),
+    "giant-repeat": Constraint(ConstraintKind.REGEX, "((a{1000}){1000}){1000}b"),
+    "giant-multiple": Constraint(
+        ConstraintKind.GRAMMAR, 'start: %json {"type": "integer", "multipleOf": 99999989}'
+    ),
+    "million-digits": schema('{"minimum": ' + "9" * 100_000 + "}"),
+    "wide-number": schema('{"minimum": 1e100000}'),
+}
+
+
+def resident(pid: int | None) -> int:
+    """Megabytes a process has in memory."""
+    with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * 4096 // 2**20
+
+
+@pytest.fixture(scope="module")
+def bombed(tokenizer: Tokenizer) -> Iterator[GrammarCompiler]:
+    compiler = GrammarCompiler(tokenizer, tokenizer.vocab_size, tokenizer.eos_token_ids)
+    compiler.compile(schema(True))
+    yield compiler
+    compiler.close()
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_row_21_bombs_are_refused(bombed: GrammarCompiler, name: str) -> None:
+    bombed.compile(schema({"const": name}))  # the helper is up again after the last one
+    before = resident(os.getpid()) if os.path.exists("/proc/self/statm") else 0
+    ran = [0]
+    stop = threading.Event()
+
+    def other_streams() -> None:
+        while not stop.wait(0.005):
+            ran[0] += 1
+
+    thread = threading.Thread(target=other_streams)
+    thread.start()
+    start = time.monotonic()
+    with pytest.raises((InvalidRequest, ResourceExhausted)):
+        bombed.compile(BOMBS[name])
+    seconds = time.monotonic() - start
+    stop.set()
+    thread.join()
+    assert seconds < SECONDS
+    assert ran[0] >= int(seconds / 0.1), "the process stood still"
+    if before:
+        assert resident(os.getpid()) - before < MEGABYTES
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        schema({"type": "string", "pattern": "(a+)+b"}),
+        Constraint(ConstraintKind.REGEX, "(a+)+b"),
+        schema({"type": "string", "pattern": "^(a?){30}a{30}$"}),
+        schema({"enum": [f"value {i}" for i in range(3_000)]}),
+        schema({"type": "string", "maxLength": 100_000}),
+        schema({"type": "array", "items": {"type": "integer"}, "maxItems": 10_000}),
+        schema({"pattern": "^" + "".join(f"(?=.*{c})" for c in "abcdefghijkl") + ".{50,90}$"}),
+        Constraint(ConstraintKind.GRAMMAR, 'start: a{100000}\na: "x"'),
+        Constraint(ConstraintKind.CHOICE, choices=("x" * 60_000, "y")),
+    ],
+)
+def test_what_harms_others_is_harmless_here(
+    compiler: GrammarCompiler, constraint: Constraint
+) -> None:
+    """Compiled in time, and no step of it takes long, whether or not it ends with an error."""
+    start = time.monotonic()
+    state = compiler.compile(constraint).start()
+    assert time.monotonic() - start < SECONDS
+    rng = random.Random(7)
+    mask = np.zeros((1, compiler.vocabulary.mask_words), np.uint32)
+    for _ in range(12):
+        start = time.process_time()
+        if fill_masks([state], mask):
+            assert isinstance(state.error, EngineError)
+            return
+        ids = np.flatnonzero(np.unpackbits(mask[0].view(np.uint8), bitorder="little"))
+        try:
+            state.accept(int(rng.choice(ids.tolist())))
+        except ResourceExhausted:
+            return
+        assert time.process_time() - start < 0.5
+
+
+def test_row_22_the_cache_is_bounded_in_bytes(tokenizer: Tokenizer) -> None:
+    room = 2 * 2**20
+    compiler = GrammarCompiler(
+        tokenizer, tokenizer.vocab_size, tokenizer.eos_token_ids, cache_bytes=room
+    )
+    try:
+        for index in range(150):
+            compiler.compile(schema({"const": f"number {index}"}))
+            assert compiler.cached_bytes <= room
+        assert compiler.cached_bytes > room // 2
+    finally:
+        compiler.close()
+
+
+def test_equal_constraints_are_compiled_once(compiler: GrammarCompiler) -> None:
+    constraint = schema({"const": "compiled once"})
+    found: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(compiler.compile(constraint)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8 and len(set(map(id, found))) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGSTOP])
+def test_row_23_a_dead_or_hung_compiler_fails_one_request(
+    bombed: GrammarCompiler, number: signal.Signals
+) -> None:
+    slow = schema({"enum": [f"{number.name} {i}" for i in range(9_000)]})
+    bombed.compile(schema({"const": number.name}))
+    pid = bombed.helper.pid
+    assert pid is not None
+    errors: list[EngineError] = []
+
+    def compile_slowly() -> None:
+        try:
+            bombed.compile(slow)
+        except EngineError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=compile_slowly)
+    thread.start()
+    time.sleep(0.1)
+    os.kill(pid, number)
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert [type(error) for error in errors] == [ResourceExhausted]
+    assert walk(bombed.compile(schema({"const": [number.name]})), 0) is not None
+    assert bombed.helper.pid != pid
+
+
+def test_a_helper_that_died_between_requests_is_replaced(bombed: GrammarCompiler) -> None:
+    pid = bombed.helper.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(0.1)
+    bombed.compile(schema({"const": "after its death"}))
+    assert bombed.helper.pid != pid
+
+
+def test_closing_ends_the_helper(tokenizer: Tokenizer) -> None:
+    compiler = GrammarCompiler(tokenizer, tokenizer.vocab_size, tokenizer.eos_token_ids)
+    pid = compiler.helper.pid
+    assert pid is not None
+    compiler.close()
+    compiler.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
