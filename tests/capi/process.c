@@ -34,6 +34,11 @@ static mlxforge_call *start(mlxforge_engine *engine) {
     return call;
 }
 
+static void *opened_elsewhere(void *unused) {
+    (void)unused;
+    return open_engine();
+}
+
 /* Everything answers with an error in a forked child, and the parent does not notice. */
 static void in_child(mlxforge_engine *engine, mlxforge_call *call, mlxforge_queue *queue) {
     mlxforge_error *error = NULL;
@@ -107,6 +112,17 @@ static void scenario_exit(void) {
     exit(0);
 }
 
+/* Ends the process while an engine is being opened, at a moment the test gives. */
+static void scenario_exit_opening(void) {
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, opened_elsewhere, NULL) == 0);
+    const char *wait_ms = getenv("EXIT_AFTER_MS");
+    usleep((useconds_t)(wait_ms == NULL ? 0 : atoi(wait_ms)) * 1000);
+    printf("exiting\n");
+    fflush(stdout);
+    exit(0);
+}
+
 static volatile sig_atomic_t received;
 static pthread_t receiver;
 
@@ -142,11 +158,6 @@ static void scenario_signals(void) {
     CHECK(mlxforge_call_next(call, -1, NULL, NULL) == MLXFORGE_MESSAGE);
     mlxforge_call_free(call);
     mlxforge_engine_close(engine);
-}
-
-static void *opened_elsewhere(void *unused) {
-    (void)unused;
-    return open_engine();
 }
 
 static void *closed_elsewhere(void *engine) {
@@ -231,7 +242,8 @@ int main(int count, char **arguments) {
         {"fork", scenario_fork},       {"fork-before", scenario_fork_before},
         {"exit", scenario_exit},       {"signals", scenario_signals},
         {"threads", scenario_threads}, {"engines", scenario_engines},
-        {"log", scenario_log},         {"text", scenario_text},
+        {"log", scenario_log},         {"exit-opening", scenario_exit_opening},
+        {"text", scenario_text},
     };
     CHECK(count == 3);
     config = arguments[2];

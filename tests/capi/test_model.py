@@ -86,6 +86,19 @@ def test_exit_while_generating(build: Path) -> None:
         assert time.monotonic() - start < 2
 
 
+@pytest.mark.parametrize("after_ms", ["300", "1500"])
+def test_exit_while_opening(build: Path, after_ms: str) -> None:
+    command = [str(build / "tests" / "process"), "exit-opening", GENERATE]
+    done = subprocess.run(
+        command,
+        env=environment(EXIT_AFTER_MS=after_ms),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "exiting\n", "")
+
+
 REQUESTS = [
     (
         "mlxforge.v1.GenerationService/Generate",
