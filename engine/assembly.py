@@ -9,11 +9,15 @@ import mlx.core as mx
 
 from .config import EngineConfig
 from .core import Delivery, EngineCore
-from .device import DeviceThread
-from .errors import Cancelled
+from .device import DeviceThread, Stepper
+from .embedding.model import embedding_model
+from .embedding.scheduler import EmbeddingScheduler, QueueLimits
+from .embedding.turns import EmbeddingTurns
+from .errors import Cancelled, Unsupported
 from .kv.budget import kv_bytes, limit_cache
 from .kv.layout import KVLayout
 from .kv.prefix import PrefixCache
+from .limits import DEFAULT_LIMITS
 from .loader import LoadedModel, ProgressCallback, load_model
 from .memory import Memory
 from .model import compatibility, llama
@@ -40,20 +44,29 @@ class Assembly:
     core: EngineCore
     preparer: Preparer
     device: DeviceThread
+    embedder: EmbeddingTurns | None
+
+    @property
+    def steppers(self) -> list[Stepper]:
+        """What the device thread steps for this model."""
+        return [self.core] if self.embedder is None else [self.core, self.embedder]
 
     @property
     def serving(self) -> bool:
         """Whether the engine is stepped. Any thread may ask."""
-        return self.device.steps(self.core)
+        return all(self.device.steps(stepper) for stepper in self.steppers)
 
     def shut(self) -> None:
         """End all requests with ``Cancelled`` and let go of the model. On the MLX thread."""
         self.core.abort_all(Cancelled("the engine was closed"))
         self.core.step()
-        self.device.detach(self.core)
+        if self.embedder is not None:
+            self.embedder.scheduler.close()
+        for stepper in self.steppers:
+            self.device.detach(stepper)
         self.core.runner.release()
         self.core.memory.clear()
-        self.loaded = self.core = self.preparer = None  # type: ignore[assignment]
+        self.loaded = self.core = self.preparer = self.embedder = None  # type: ignore[assignment]
         mx.clear_cache()
 
 
@@ -103,8 +116,24 @@ def build(
     preparer = Preparer(loaded, config, memory.check, memory.longest)
     if config.warm_up:
         warm_up(core)
-    info = describe(loaded, model_id, config, preparer)
-    return Assembly(loaded, info, core, preparer, device)
+    embedder = make_embedder(loaded, core, config, device)
+    info = describe(loaded, model_id, config, preparer, embedder)
+    return Assembly(loaded, info, core, preparer, device, embedder)
+
+
+def make_embedder(
+    loaded: LoadedModel, core: EngineCore, config: EngineConfig, device: DeviceThread
+) -> EmbeddingTurns | None:
+    """What embeds with the same weights; None for models that give no token vectors."""
+    model = getattr(core.runner, "model", None)
+    forward = model.vectors if isinstance(model, llama.LlamaForward) else None
+    try:
+        embedding = embedding_model(loaded, forward)
+    except Unsupported:
+        return None
+    limits = QueueLimits(requests=config.max_waiting_requests)
+    scheduler = EmbeddingScheduler(embedding, queue_limits=limits, wake=device.wake)
+    return EmbeddingTurns(scheduler, core)
 
 
 def make_runner(loaded: LoadedModel, config: EngineConfig) -> tuple[Runner, KVLayout | None]:
@@ -131,7 +160,11 @@ def _working_bytes(loaded: LoadedModel, tokens: int) -> int:
 
 
 def describe(
-    loaded: LoadedModel, model_id: str, config: EngineConfig, preparer: Preparer
+    loaded: LoadedModel,
+    model_id: str,
+    config: EngineConfig,
+    preparer: Preparer,
+    embedder: EmbeddingTurns | None,
 ) -> ModelInfo:
     """What the model is and can do."""
     capabilities = {Capability.GENERATE}
@@ -141,6 +174,9 @@ def describe(
         capabilities.add(Capability.TOOLS)
     if preparer.format.reasons:
         capabilities.add(Capability.REASONING)
+    embedding = embedder.scheduler.model if embedder is not None else None
+    if embedding is not None:
+        capabilities.add(Capability.EMBED)
     return ModelInfo(
         id=model_id,
         architecture=loaded.architecture,
@@ -153,4 +189,7 @@ def describe(
         max_n=preparer.max_n,
         max_running_requests=config.max_running_requests,
         max_waiting_requests=config.max_waiting_requests,
+        embedding_dimensions=embedding.dimensions if embedding is not None else 0,
+        embedding_pooling=embedding.settings.pooling.value if embedding is not None else "",
+        max_embed_inputs=DEFAULT_LIMITS.max_embed_inputs if embedding is not None else 0,
     )

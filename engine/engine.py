@@ -78,7 +78,8 @@ class Engine:
         self._progress = progress
         self._assembly: Assembly | None = None
         self._helpers = ThreadPoolExecutor(_HELPERS, thread_name_prefix="mlxforge-prepare")
-        self._live: dict[str, Stream] = {}
+        # Requests that have not ended, with the stream of those that generate.
+        self._live: dict[str, Stream | None] = {}
         self._draining = False
         self._closed = False
         self._idle: asyncio.Event | None = None
@@ -112,7 +113,8 @@ class Engine:
             assembly = assemble(
                 resolved, self.model_id, self.config, device, _deliver, self._progress
             )
-            device.attach(assembly.core)
+            for stepper in assembly.steppers:
+                device.attach(stepper)
             return assembly
 
         try:
@@ -162,8 +164,16 @@ class Engine:
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingOutput:
         """See ``EngineClient.embed``."""
-        self._ready()
-        raise Unsupported(f"{self.model_id} cannot embed", reason="CANNOT_EMBED")
+        embedder = self._ready().embedder
+        if embedder is None:
+            raise Unsupported(f"{self.model_id} cannot embed", reason="CANNOT_EMBED")
+        self._refuse_when_closing()
+        future = embedder.scheduler.submit(request)
+        self._add(request.request_id, None)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            self._remove(request.request_id)
 
     async def tokenize(
         self, source: str | Chat, *, add_special_tokens: bool = True
@@ -212,7 +222,8 @@ class Engine:
             except Exception:
                 log.exception("%s was not closed in good order", self.model_id)
         for stream in self._live.values():  # who got the error already does not read a second
-            stream.put(Cancelled("the engine was closed"))
+            if stream is not None:
+                stream.put(Cancelled("the engine was closed"))
         self._helpers.shutdown(wait=False)
 
     async def _help(self, function: Callable[[], T]) -> T:
@@ -231,7 +242,7 @@ class Engine:
         if self._draining:
             raise Unavailable("the server is shutting down", reason="DRAINING")
 
-    def _add(self, request_id: str, stream: Stream) -> None:
+    def _add(self, request_id: str, stream: Stream | None) -> None:
         if request_id in self._live:
             raise InternalError(f"the request id {request_id} is in use")
         self._live[request_id] = stream

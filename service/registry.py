@@ -57,7 +57,7 @@ class Registry:
         return iter(self._entries.values())
 
     def add(self, model_id: str, client: EngineClient, *, pinned: bool = False) -> ModelEntry:
-        """Make a model known, not loaded yet. The first of a capability is its default."""
+        """Make a model known, not loaded yet; see ``_able`` for which is a default."""
         if model_id in self._entries:
             raise ValueError(f"there are two models with the id {model_id!r}")
         entry = ModelEntry(model_id, client, pinned=pinned)
@@ -106,7 +106,7 @@ class Registry:
     def is_default(self, entry: ModelEntry) -> bool:
         """Whether requests that name no model go to this one."""
         return any(
-            next((e for e in self if e.can(capability)), None) is entry
+            self._able(capability) is entry
             for capability in (Capability.GENERATE, Capability.EMBED)
         )
 
@@ -148,6 +148,16 @@ class Registry:
             )
         return entry
 
+    def _able(self, capability: Capability) -> ModelEntry | None:
+        """The default of a capability: the first model that has it.
+
+        For embedding a model that does nothing else goes first: it was made for that.
+        """
+        able = [entry for entry in self if entry.can(capability)]
+        if capability is Capability.EMBED:
+            able.sort(key=lambda entry: entry.can(Capability.GENERATE))
+        return next(iter(able), None)
+
     def _default(self, *capabilities: Capability) -> ModelEntry:
         """The first model that can do the first capability for which there is one.
 
@@ -155,9 +165,9 @@ class Registry:
         still loading stands for it, so that the caller is told to wait.
         """
         for capability in capabilities:
-            for entry in self:
-                if entry.can(capability):
-                    return entry
+            able = self._able(capability)
+            if able is not None:
+                return able
         waiting = (ModelState.LOADING, ModelState.UNLOADED, ModelState.FAILED)
         for state in waiting:
             for entry in self:

@@ -36,6 +36,20 @@ class Layer:
     qk_norms: tuple[mx.array, mx.array, float] | None
 
 
+class Uncached:
+    """Stands for a layer's cache where texts are read whole and nothing is kept."""
+
+    offset = 0
+
+    def make_mask(self, N: int) -> str | None:
+        """Causal."""
+        return "causal" if N > 1 else None
+
+    def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        """The same."""
+        return keys, values
+
+
 class LlamaForward:
     """Maps (tokens, cache) to logits, as an mlx-lm model does."""
 
@@ -64,6 +78,15 @@ class LlamaForward:
 
     def __call__(self, tokens: mx.array, cache: list[Any]) -> mx.array:
         """Logits (rows, n, vocab) of ``tokens`` (rows, n); ``cache`` has one entry a layer."""
+        logits: mx.array = self.head(self.hidden(tokens, cache))
+        return logits
+
+    def vectors(self, tokens: mx.array) -> mx.array:
+        """Token vectors (rows, n, width) after the final norm, nothing kept."""
+        return self.hidden(tokens, [Uncached()] * len(self.layers))
+
+    def hidden(self, tokens: mx.array, cache: list[Any]) -> mx.array:
+        """What the head turns into logits, shape (rows, n, width)."""
         fused = isinstance(cache[0], RaggedLayer)
         mask = None if fused else cache[0].make_mask(tokens.shape[1])
         x = self.embedding(tokens)
@@ -77,8 +100,7 @@ class LlamaForward:
             x, normed = self._add_norm(x, layer.out(mixed), layer.mlp_norm, fused)
             added = layer.down(_swiglu(layer.gate_up(normed), fused))
             x, normed = self._add_norm(x, added, followers[number], fused)
-        logits: mx.array = self.head(normed)
-        return logits
+        return normed
 
     def _attend(
         self, layer: Layer, qkv: mx.array, mask: mx.array | str | None, entry: Any
