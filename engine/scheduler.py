@@ -174,7 +174,7 @@ class Scheduler:
         entry.cached, entry.computes = len(chain), None
         start = entry.cached * self.prefix.block
         if entry.length >= start + self.prefix.block:
-            parent = chain[-1].id if chain else self.prefix.root(entry.salt)
+            parent = chain[-1].id if chain else entry.salt
             entry.computes = parent, tuple(entry.tokens[start : start + self.prefix.block])
 
     def _being_computed(self) -> set[BlockKey]:

@@ -19,7 +19,8 @@ import mlx.core as mx
 from .layout import KVLayout
 from .staging import Staging
 
-BlockKey: TypeAlias = tuple[int, tuple[int, ...]]
+# A block's parent (the salt, for a first block) and its tokens.
+BlockKey: TypeAlias = tuple[int | str, tuple[int, ...]]
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +40,6 @@ class PrefixCache:
         self.block = block
         self.block_bytes = layout.token_bytes * block
         self._blocks: OrderedDict[BlockKey, Block] = OrderedDict()
-        self._roots: dict[str, int] = {}
         self._ids = 0
         self.queries = 0
         self.hits = 0
@@ -70,9 +70,9 @@ class PrefixCache:
         self.hits += cached
 
     def _chain(self, tokens: Sequence[int], salt: str, limit: int) -> list[Block]:
-        parent = self._roots.get(salt)
+        parent: int | str = salt
         chain: list[Block] = []
-        while parent is not None and len(chain) < limit:
+        while len(chain) < limit:
             start = len(chain) * self.block
             block = self._blocks.get((parent, tuple(tokens[start : start + self.block])))
             if block is None:
@@ -97,7 +97,7 @@ class PrefixCache:
         chain = self._chain(tokens, salt, first)
         if len(chain) < first:
             return  # an ancestor was evicted meanwhile
-        parent = chain[-1].id if chain else self.root(salt)
+        parent = chain[-1].id if chain else salt
         fresh: list[Block] = []
         for number in range(first, first + keys.shape[2] // self.block):
             key = (parent, tuple(tokens[number * self.block : (number + 1) * self.block]))
@@ -124,8 +124,6 @@ class PrefixCache:
         while freed < size and self._blocks:
             self._blocks.popitem(last=False)
             freed += self.block_bytes
-        if not self._blocks:
-            self._roots.clear()
         return freed
 
     def load(self, staging: Staging, chains: Sequence[Sequence[Block]]) -> None:
@@ -139,13 +137,6 @@ class PrefixCache:
             layer.keys[:, :, :length] = keys[:, number]
             layer.values[:, :, :length] = values[:, number]
         staging.offset = length
-
-    def root(self, salt: str) -> int:
-        """The number that stands for an empty prefix of ``salt``."""
-        root = self._roots.get(salt)
-        if root is None:
-            root = self._roots[salt] = self._next_id()
-        return root
 
     def _next_id(self) -> int:
         self._ids += 1

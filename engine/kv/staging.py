@@ -12,24 +12,37 @@ import mlx.core as mx
 from .layout import KVLayout
 
 
+class Position:
+    """Where a prefill stands: what its layers share.
+
+    They do not know the whole of it, because a cycle of references would keep its memory
+    until Python looks for cycles.
+    """
+
+    __slots__ = ("offset",)
+
+    def __init__(self) -> None:
+        self.offset = 0
+
+
 class LayerStaging:
     """One layer's keys and values, in the form mlx-lm's attention modules expect."""
 
-    __slots__ = ("keys", "staging", "values")
+    __slots__ = ("keys", "position", "values")
 
-    def __init__(self, staging: Staging, keys: mx.array, values: mx.array) -> None:
-        self.staging = staging
+    def __init__(self, position: Position, keys: mx.array, values: mx.array) -> None:
+        self.position = position
         self.keys = keys
         self.values = values
 
     @property
     def offset(self) -> int:
         """Positions in use before this chunk, the same for all rows."""
-        return self.staging.offset
+        return self.position.offset
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         """Write a chunk of shape (rows, heads, n, dim); returns all up to its end."""
-        start = self.staging.offset
+        start = self.position.offset
         end = start + keys.shape[2]
         self.keys[:, :, start:end] = keys
         self.values[:, :, start:end] = values
@@ -39,7 +52,7 @@ class LayerStaging:
         self, N: int, return_array: bool = False, window_size: int | None = None
     ) -> mx.array | str | None:
         """Causal from the chunk's first position on."""
-        start = self.staging.offset
+        start = self.position.offset
         if return_array or (window_size is not None and start + N > window_size):
             queries = mx.arange(start, start + N)[:, None]
             places = mx.arange(start + N)[None]
@@ -51,7 +64,7 @@ class LayerStaging:
 
     def empty(self) -> bool:
         """Whether nothing is written yet."""
-        return self.staging.offset == 0
+        return self.position.offset == 0
 
 
 class Staging:
@@ -61,8 +74,19 @@ class Staging:
         self.layout = layout
         self.rows = rows
         self.positions = positions
-        self.offset = 0
-        self.layers = [LayerStaging(self, *layer.zeros(rows, positions)) for layer in layout.layers]
+        self._position = Position()
+        self.layers = [
+            LayerStaging(self._position, *layer.zeros(rows, positions)) for layer in layout.layers
+        ]
+
+    @property
+    def offset(self) -> int:
+        """Positions that are done, the same for all rows."""
+        return self._position.offset
+
+    @offset.setter
+    def offset(self, offset: int) -> None:
+        self._position.offset = offset
 
     @property
     def nbytes(self) -> int:

@@ -8,6 +8,7 @@ by name. Weights are random and the models tiny: only the computation is compare
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -251,3 +252,33 @@ def test_shared_prefixes_give_the_tokens_of_a_cold_run(name: str) -> None:
         assert answer.finishes[0].usage.cached_tokens == whole_blocks
     assert warm.core.stats.prompt_tokens < cold.core.stats.prompt_tokens * 2 / 1.5
     warm.check_resting()
+
+
+def test_device_memory_stays_within_the_budget(request: pytest.FixtureRequest) -> None:
+    """What MLX really holds, not only what is booked: waves of rows, long and short prompts."""
+    name = "llama"
+    runner = runner_of(build(name), name)
+    total = 8 * runner.cost(1, 256)
+    harness = Harness(runner, VOCAB, chunk=64, total=total, block=16, rows=12)
+    random = np.random.default_rng(5)
+    mx.synchronize()
+    gc.collect()
+    resting, held = mx.get_active_memory(), 0
+    gc.disable()  # nothing may wait for the collection of cycles
+    request.addfinalizer(gc.enable)
+    for wave in range(4):
+        for _ in range(10):
+            length = int(random.choice([1, 20, 150, 300]))
+            harness.submit(random.integers(0, VOCAB, length).tolist(), int(random.integers(1, 90)))
+        for _ in range(60 if wave < 3 else 5000):
+            worked = harness.step()
+            held = max(held, mx.get_active_memory() - resting)
+            if not worked:
+                break
+    harness.check_resting()
+    # Beside it there are a step's activations, and one layer twice while slots are resized.
+    assert harness.peak <= total and total / 2 < held < total * 1.3 + (4 << 20)
+    assert harness.prefix is not None
+    harness.prefix.evict(harness.prefix.nbytes)
+    mx.synchronize()
+    assert mx.get_active_memory() - resting < 1 << 20

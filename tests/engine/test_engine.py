@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import subprocess
 import sys
@@ -234,6 +235,21 @@ async def test_before_start_and_after_close(folder: Path) -> None:
         await engine.tokenize("a")
     never = Engine(str(folder), CONFIG)
     await never.close()
+
+
+async def test_closing_frees_the_model(folder: Path) -> None:
+    import mlx.core as mx
+
+    gc.collect()
+    resting = mx.get_active_memory()
+    engine = Engine(str(folder), CONFIG)
+    await engine.start()
+    await collect(engine, request("a"))
+    assert mx.get_active_memory() > resting + 200_000
+    gc.disable()
+    await engine.close()
+    gc.enable()
+    assert mx.get_active_memory() < resting + 10_000
 
 
 async def test_closing_ends_every_stream(folder: Path) -> None:
