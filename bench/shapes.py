@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import mlx.core as mx
+import tokenizers
 from mlx_lm.models import llama
 
 from mlxforge.engine.loader import LoadedModel
@@ -38,6 +39,8 @@ class FillerTokenizer(SimpleNamespace):
 
     def __init__(self, vocab: int) -> None:
         super().__init__(
+            # Engines are also built to embed, which looks at the library's own object.
+            backend=tokenizers.Tokenizer(tokenizers.models.BPE()),
             byte_table=[b"x"] * vocab,
             special_token_ids=frozenset(),
             eos_token_ids=frozenset(),
