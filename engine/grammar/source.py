@@ -20,8 +20,10 @@ _LONG_LINE = 16_384
 def grammar_source(constraint: Constraint) -> str:
     """The grammar of a constraint, not yet checked. Raises ``Refused``, ``TooComplex``."""
     source = _source(constraint)
-    if constraint.kind is not ConstraintKind.GRAMMAR and len(source) > _LONG_LINE and (
-        max(map(len, source.split("\n"))) > _LONG_LINE
+    if (
+        constraint.kind is not ConstraintKind.GRAMMAR
+        and len(source) > _LONG_LINE
+        and (max(map(len, source.split("\n"))) > _LONG_LINE)
     ):
         return f'%llguidance {{"no_forcing": true}}\n{source}'
     return source

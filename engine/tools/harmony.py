@@ -20,9 +20,11 @@ class HarmonyParser:
     ``<|message|>``, then the content up to ``<|end|>``, ``<|call|>`` or ``<|return|>``.
     """
 
-    def __init__(self, *, header: str = "") -> None:
+    def __init__(self, *, forced: bool = False) -> None:
+        """``forced``: a grammar writes the whole answer, headers included."""
         self._calls = Calls()
-        self._buffer = header
+        self._forced = forced
+        self._buffer = ""
         self._in_header = True
         self._channel = ""
         self._recipient = ""
@@ -31,7 +33,7 @@ class HarmonyParser:
     @property
     def in_reasoning(self) -> bool:
         """Whether what comes is not the answer: headers count to the thinking around them."""
-        return self._in_header or self._channel == "analysis"
+        return not self._forced and (self._in_header or self._channel == "analysis")
 
     def feed(self, text: str) -> list[ParserEvent]:
         """Take further text of the answer, marks included."""

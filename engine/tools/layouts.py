@@ -67,7 +67,8 @@ class ParameterLayout:
     ``call``: what stands around all parameters of a function; ``around``: around one value,
     given its name and whether it is a string without quotes. ``strings``: whether strings are
     written without quotes. ``nested``: whether lists and objects can be written as JSON.
-    ``names``: the function names that its parser reads.
+    ``names``, ``keys``: the names that its parser reads. ``empty``: whether it reads calls
+    without any parameter.
     """
 
     call: Callable[[str], tuple[str, str]]
@@ -77,6 +78,7 @@ class ParameterLayout:
     nested: bool = True
     names: str = r"[\w-]+"
     keys: str = r"[\w.-]+"
+    empty: bool = True
 
     def parameter(self, name: str, *, raw: bool) -> tuple[str, str]:
         """What stands around the value of a parameter."""
@@ -87,7 +89,7 @@ def _tags(opening: str, closing: str) -> Callable[[str, bool], tuple[str, str]]:
     return lambda name, raw: (opening.replace("{}", name), closing)
 
 
-def _arg_tags(prefix: str) -> ParameterLayout:
+def _arg_tags(prefix: str, *, empty: bool = True) -> ParameterLayout:
     return ParameterLayout(
         lambda name: (f"<{prefix}tool_call>{name}", f"</{prefix}tool_call>"),
         _tags(
@@ -103,7 +105,7 @@ PARAMETER_LAYOUTS: dict[str, ParameterLayout] = {
     ),
     "glm47": _arg_tags(""),
     "laguna": _arg_tags(""),
-    "longcat": _arg_tags("longcat_"),
+    "longcat": _arg_tags("longcat_", empty=False),
     "minimax_m2": ParameterLayout(
         lambda name: (
             f'<minimax:tool_call>\n<invoke name="{name}">\n',
@@ -180,6 +182,8 @@ def parameters_of(tool: Tool, layout: ParameterLayout) -> list[Parameter] | None
     properties = schema.get("properties", {})
     required = schema.get("required", [])
     if set(required) - properties.keys() or schema.get("type", "object") != "object":
+        return None
+    if not (required or layout.empty):
         return None
     definitions = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
     found = []

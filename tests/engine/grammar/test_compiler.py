@@ -56,7 +56,11 @@ def test_grammar(compiler: GrammarCompiler) -> None:
     [
         (schema("{"), "json_schema", "#: is not JSON"),
         (schema({"type": "strin"}), "json_schema", "#/type"),
-        (schema({"properties": {"a": {"format": "regex"}}}), "json_schema", "#/properties/a/format"),
+        (
+            schema({"properties": {"a": {"format": "regex"}}}),
+            "json_schema",
+            "#/properties/a/format",
+        ),
         (schema({"maxLenght": 3}), "json_schema", "#/maxLenght"),
         (schema({"items": {"pattern": "(?<=a)b"}}), "json_schema", "#/items/pattern"),
         (schema({"$ref": "https://example.com/s"}), "json_schema", "#/$ref"),
@@ -100,8 +104,7 @@ BOMBS = {
     "oneOf-product": schema(
         {
             "oneOf": [
-                {"properties": {f"p{i}": {"minimum": i * j} for i in range(12)}}
-                for j in range(12)
+                {"properties": {f"p{i}": {"minimum": i * j} for i in range(12)}} for j in range(12)
             ]
         }
     ),
