@@ -148,6 +148,7 @@ def _match(expected: Any, value: Any, path: str) -> list[str]:
 _TESTS = {
     "$re": lambda value, regex: isinstance(value, str) and re.search(regex, value) is not None,
     "$in": lambda value, values: value in values,
+    "$has": lambda value, items: value is not _ABSENT and all(item in value for item in items),
     "$not": lambda value, other: value != other,
     "$len": lambda value, length: value is not _ABSENT and not _match(length, len(value), ""),
     "$min": lambda value, least: value is not _ABSENT and float(value) >= least,
