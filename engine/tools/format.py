@@ -83,17 +83,17 @@ class ModelFormat:
         tools: Sequence[Tool] = (),
         *,
         prompt_tail: str = "",
-        forced: ToolSyntax | None = None,
+        syntax: ToolSyntax | None = None,
     ) -> OutputParser | HarmonyParser | None:
         """The parser of one answer; None when there is nothing to parse.
 
         ``prompt_tail``: the end of the rendered prompt, marks included (64 characters do);
-        it tells whether the template has opened the thinking. ``forced``: the syntax of a
+        it tells whether the template has opened the thinking. ``syntax``: that of a
         forced call (``ForcedCall.syntax``).
         """
         if self.is_harmony:
-            return HarmonyParser(forced=forced is not None)
-        syntax = forced or self.syntax
+            return HarmonyParser(forced=syntax is not None)
+        syntax = syntax or self.syntax
         if self.reasoning is None and not (tools and syntax):
             return None
         opened = self.reasoning is not None and self.reasoning.opened_by(prompt_tail)

@@ -95,6 +95,7 @@ def _arg_tags(prefix: str, *, empty: bool = True) -> ParameterLayout:
         _tags(
             f"<{prefix}arg_key>{{}}</{prefix}arg_key><{prefix}arg_value>", f"</{prefix}arg_value>"
         ),
+        empty=empty,
     )
 
 

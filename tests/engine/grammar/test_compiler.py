@@ -57,9 +57,9 @@ def test_grammar(compiler: GrammarCompiler) -> None:
         (schema("{"), "json_schema", "#: is not JSON"),
         (schema({"type": "strin"}), "json_schema", "#/type"),
         (
-            schema({"properties": {"a": {"format": "regex"}}}),
+            schema({"items": {"format": "regex"}}),
             "json_schema",
-            "#/properties/a/format",
+            "#/items/format",
         ),
         (schema({"maxLenght": 3}), "json_schema", "#/maxLenght"),
         (schema({"items": {"pattern": "(?<=a)b"}}), "json_schema", "#/items/pattern"),

@@ -89,7 +89,7 @@ def check_call(
     output = walk(grammar, seed, patience=25)
     if output is None:
         return None
-    parser = form.parser(TOOLS, forced=forced.syntax)
+    parser = form.parser(TOOLS, syntax=forced.syntax)
     assert parser is not None and not parser.in_reasoning
     text, reasoning, calls = run(parser, output.decode(), 7)
     assert (text, reasoning, len(calls)) == ("", "", 1), output

@@ -62,7 +62,7 @@ CASES: list[tuple[str, str, str, Calls]] = [
      [("f-2", '{"a": 1}')]),
     ("json_tools", '<tool_call>[{"name": "f-2", "arguments": {"a": 1}}]</tool_call>', "",
      [("f-2", '{"a": 1}')]),
-    ("json_tools", "<tool_call>no call</tool_call> more", "<tool_call>no call</tool_call> more", []),
+    ("json_tools", "<tool_call>no call</tool_call> !", "<tool_call>no call</tool_call> !", []),
     ("json_tools", '<tool_call>{"name": "f-2", "arguments": {"a": 1', "",
      [("f-2", '{"a": 1')]),
     ("json_tools", "a < b <tool_cal", "a < b <tool_cal", []),
