@@ -34,15 +34,12 @@ class Call:
         self._sent = asyncio.Event()
         self._room = asyncio.Event()
         self._context = CallContext(deadline=_deadline(command.number))
-        if command.payload is not None:
-            self.send(command.payload)
-        elif not method.client_streaming:
-            self.send(b"")
-        if not method.client_streaming:
-            self.send(None)
+        self._first = command.payload
+        if self._first is None and not method.client_streaming:
+            self._first = b""  # an empty message; in a stream it would be none
 
     def send(self, request: bytes | None) -> None:
-        """A request has come; None: there are no more."""
+        """The host has sent a further request; None: there are no more."""
         self._requests.append(request)
         self._sent.set()
 
@@ -74,23 +71,25 @@ class Call:
         return room != Room.GONE
 
     async def _decoded(self) -> AsyncIterator[Message]:
-        first = True
-        while True:
+        if self._first is not None:
+            yield self._parsed(self._first)
+        while self._method.client_streaming:
             while not self._requests:
                 self._sent.clear()
                 await self._sent.wait()
             data = self._requests.popleft()
             if data is None:
                 return
-            if len(data) > self._max_message_bytes:
-                raise InvalidRequest.of(
-                    "request",
-                    f"is {len(data)} bytes long; max_message_bytes is {self._max_message_bytes}",
-                )
-            if not first:
-                self._host.taken(self._id, len(data))
-            first = False
-            yield decode(data, self._method.request_type, self._request_codec)
+            self._host.taken(self._id, len(data))
+            yield self._parsed(data)
+
+    def _parsed(self, data: bytes) -> Message:
+        if len(data) > self._max_message_bytes:
+            raise InvalidRequest.of(
+                "request",
+                f"is {len(data)} bytes long; max_message_bytes is {self._max_message_bytes}",
+            )
+        return decode(data, self._method.request_type, self._request_codec)
 
 
 def finish_with(host: Host, call: int, error: EngineError) -> None:

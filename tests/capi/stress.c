@@ -1,7 +1,7 @@
 /*
  * Many threads with calls of mixed kinds, half of them cancelled at random moments.
  *
- *   stress CONFIG THREADS CALLS ROUNDS SEED [TOKENS] [without-embedding]
+ *   stress CONFIG THREADS CALLS ROUNDS SEED [TOKENS]
  *
  * Every call must end exactly once: in END unless it was cancelled, else in END or CANCELLED.
  * Prints one JSON line for each round: how calls ended, and what the process holds after it.
@@ -22,7 +22,6 @@ typedef struct worker {
     mlxforge_engine *engine;
     unsigned seed;
     int calls;
-    unsigned first_kind;
     long tokens;
     long ended, cancelled, messages;
 } worker;
@@ -84,7 +83,7 @@ static void ended(worker *w, mlxforge_call *call, mlxforge_event event, int canc
 }
 
 static void run_call(worker *w) {
-    const unsigned kind = w->first_kind + draw(&w->seed, 6 - w->first_kind);
+    const unsigned kind = draw(&w->seed, 6);
     const int to_cancel = draw(&w->seed, 2) == 0;
     const int by_queue = draw(&w->seed, 2) == 0;
     const unsigned after = draw(&w->seed, 4);
@@ -147,9 +146,7 @@ static long resident_kib(void) {
     return resident * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-static void run_round(
-    mlxforge_engine *engine, int threads, int calls, unsigned seed, long tokens,
-    unsigned first_kind) {
+static void run_round(mlxforge_engine *engine, int threads, int calls, unsigned seed, long tokens) {
     worker *workers = calloc((size_t)threads, sizeof *workers);
     CHECK(workers != NULL);
     for (int i = 0; i < threads; i++) {
@@ -157,8 +154,7 @@ static void run_round(
             .engine = engine,
             .seed = seed * 7919U + (unsigned)i * 104729U,
             .calls = calls,
-            .tokens = tokens,
-            .first_kind = first_kind};
+            .tokens = tokens};
         CHECK(pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0);
     }
     worker sum = {0};
@@ -189,7 +185,7 @@ int main(int count, char **arguments) {
     for (int i = 0; i < rounds; i++) {
         run_round(
             engine, atoi(arguments[2]), atoi(arguments[3]), (unsigned)(atoi(arguments[5]) + i),
-            count > 6 ? atol(arguments[6]) : 16, count > 7);
+            count > 6 ? atol(arguments[6]) : 16);
     }
     mlxforge_engine_close(engine);
     return 0;
