@@ -126,21 +126,32 @@ def _state(engine: Ours, when: str, steps: int) -> dict[str, Any]:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Both engines, one after the other: ours takes its weights over."""
-    config = EngineConfig(max_running_requests=args.rows)
-    engine = Ours(args.shape, config)
+    """Both engines, one after the other; what is known is written after each."""
+    engine = Ours(args.shape, EngineConfig(max_running_requests=args.rows))
     most = {"mlxforge": capacity(engine, args)}
     rate = args.rate or args.load * most["mlxforge"]
     print(f"at most {most['mlxforge']:.2f} requests/s; arrivals at {rate:.2f}/s", flush=True)
     runs = {"mlxforge": replay(engine, args, rate)}
+    write(args, rate, most, runs, cancel=[])
     cancel = cancel_half(engine, args.cancel_streams, args.cancel_prompt)
+    print(report.table(cancel), flush=True)
     engine.release()
     if args.peer:
         peer = Peer(args.shape, args.rows)
         most["mlx-lm"] = capacity(peer, args)
-        print(f"mlx-lm: at most {most['mlx-lm']:.2f} requests/s", flush=True)
         runs["mlx-lm"] = replay(peer, args, rate)
         peer.release()
+    write(args, rate, most, runs, cancel)
+
+
+def write(
+    args: argparse.Namespace,
+    rate: float,
+    most: dict[str, float],
+    runs: dict[str, dict[str, Any]],
+    cancel: list[dict[str, Any]],
+) -> None:
+    """Tables, JSON and plot of the engines measured so far."""
     parts = {"first": "time to first token", "gap": "gap between tokens"}
     rows = [
         distribution(name, label, run[part])
@@ -158,7 +169,6 @@ def measure(args: argparse.Namespace) -> None:
         for name, run in runs.items()
     ]
     print(report.table(totals))
-    print(report.table(cancel))
     settings = {key: value for key, value in vars(args).items() if key != "out"}
     name = f"latency-{args.shape}"
     report.save(
