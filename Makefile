@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test setup proto lint lint-style lint-types lint-proto lint-c lint-node lint-rust fmt \
-	capi node rust swift bench bundle wheel lock clean
+	build-capi capi node rust swift bench bundle wheel lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -27,7 +27,7 @@ help: ## Show this list
 serve: setup ## Serve the default models on 127.0.0.1:50051 (ARGS="..." for more)
 	$(BIN)/mlxforge serve $(ARGS)
 
-test: setup ## Run every suite whose toolchain is present
+test: build-capi ## Run every suite whose toolchain is present
 	$(SUITES)
 
 setup: $(VENV)/.installed-$(BACKEND) $(VENV)/.models ## Make .venv and install everything into it
@@ -79,11 +79,13 @@ fmt: setup ## Format everything and fix what can be fixed
 	$(BIN)/clang-format -i $(C_FILES)
 	$(SUITES) --fmt node rust
 
-capi: setup ## Build libmlxforge (into build/capi) and test it
-	$(CMAKE) -B build/capi && $(BIN)/cmake --build build/capi --parallel 2
+build-capi: setup
+	$(CMAKE) -B build/capi && $(BIN)/cmake --build build/capi --parallel 2 -- --silent
+
+capi: build-capi ## Build libmlxforge (into build/capi) and test it
 	$(BIN)/pytest -q tests/capi
 
-node rust swift: setup ## Build and test one client package
+node rust swift: build-capi ## Build and test one client package
 	$(SUITES) $@
 
 bench: setup ## Measure on this machine (see bench/README.md)

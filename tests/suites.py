@@ -73,6 +73,9 @@ SUITES = (
         lint=(
             ("cargo", "fmt", "--all", "--check"),
             ("cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-Dwarnings"),
+            ("cargo", "clippy", "-p", "mlxforge", "--locked", "--no-default-features")
+            + ("--features", "embedded", "--", "-Dwarnings"),
+            ("cargo", "run", "--quiet", "--locked", "-p", "mlxforge-codegen", "--", "--check"),
         ),
         fmt=(("cargo", "fmt", "--all"),),
     ),
