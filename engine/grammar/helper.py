@@ -50,7 +50,7 @@ class CompileHelper:
 
     def check(self, constraint: Constraint | GrammarTemplate) -> str:
         """The grammar of a constraint. Raises ``InvalidRequest``, ``ResourceExhausted``."""
-        if not self._turn.acquire(timeout=limits.COMPILE_WALL_SECONDS):
+        if not self._turn.acquire(timeout=limits.COMPILE_QUEUE_SECONDS):
             raise ResourceExhausted("the grammar compiler is busy", retry_after=1.0)
         try:
             answer = self._ask(_request(constraint))

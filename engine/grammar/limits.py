@@ -8,6 +8,9 @@ from llguidance import LLParserLimits
 # machine that is too busy. Real schemas take milliseconds.
 COMPILE_CPU_SECONDS = 0.8
 COMPILE_WALL_SECONDS = 1.8
+# Seconds that a constraint may wait for its turn at the compiler, behind others: several of
+# those above may be ahead of it before it is turned away with a time to come back.
+COMPILE_QUEUE_SECONDS = 10.0
 # What a compilation may allocate beyond what the helper needs to stand ready.
 COMPILE_MEMORY_BYTES = 64 * 2**20
 # A compiled grammar's text; the schema's own size is checked before.
