@@ -8,20 +8,19 @@ tokens are read while the forward pass runs, and only the sampling waits.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
 from .config import EngineConfig
+from .deadlines import Deadlines
 from .errors import Cancelled, DeadlineExceeded, EngineError, InternalError, ResourceExhausted
+from .flight import Flight
 from .grammar import GrammarState, fill_masks
 from .kv.budget import describe_bytes
 from .memory import Memory
@@ -29,7 +28,7 @@ from .model.runner import Runner
 from .output import RequestOutput
 from .pace import Pace
 from .reader import RawLogprobs, read_token
-from .sampling import Sampled, Sampler
+from .sampling import Sampler
 from .scheduler import Entry, Job, Scheduler
 from .sequence import Group, Phase, Sequence
 from .stats import Stats
@@ -37,17 +36,6 @@ from .stats import Stats
 log = logging.getLogger(__name__)
 
 Delivery = tuple[object, RequestOutput | EngineError]
-# Deadlines of requests that ended are dropped when there are this many more than requests.
-_SPARE_DEADLINES = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Flight:
-    """A launched step whose tokens are not read yet: row ``i`` is ``rows[i]`` at its epoch."""
-
-    rows: list[tuple[Sequence, int]]
-    sampled: Sampled | None
-    prefilled: int
 
 
 class EngineCore:
@@ -78,8 +66,7 @@ class EngineCore:
         self._arranged = True
         self._flights: deque[Flight] = deque()
         self._commands: deque[Callable[[], None]] = deque()
-        self._deadlines: list[tuple[float, int, Group]] = []
-        self._order = itertools.count()
+        self._deadlines = Deadlines()
         self._deliver = deliver
         self._clock = clock
         self._outbox: list[Delivery] = []
@@ -148,8 +135,7 @@ class EngineCore:
             return
         group.open = len(group.sequences)
         self.groups[group.request.request_id] = group
-        if group.deadline is not None:
-            heapq.heappush(self._deadlines, (group.deadline, next(self._order), group))
+        self._deadlines.add(group)
         self.scheduler.add(group)
 
     def _abort(self, request_id: str, error: EngineError | None) -> None:
@@ -168,12 +154,7 @@ class EngineCore:
             self._outbox.append((group.sink, error))
 
     def _expire(self) -> None:
-        now = self._clock()
-        if len(self._deadlines) > 2 * len(self.groups) + _SPARE_DEADLINES:
-            self._deadlines = [entry for entry in self._deadlines if not entry[2].closed]
-            heapq.heapify(self._deadlines)
-        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].closed):
-            group = heapq.heappop(self._deadlines)[2]
+        for group in self._deadlines.passed(self._clock(), len(self.groups)):
             self._end(group, DeadlineExceeded("the deadline passed before the answer was complete"))
 
     def _retire(self) -> None:
@@ -372,15 +353,11 @@ class EngineCore:
 
     def _read(self, flight: Flight) -> None:
         """Wait for a step's tokens and hand them out."""
-        if flight.sampled is None:
-            mx.synchronize()
-            self.pace.finished(flight.prefilled, False)
-            return
-        tokens = np.array(flight.sampled.tokens).tolist()
-        reported = _logprobs(flight.sampled)
+        tokens = flight.tokens()
+        reported = flight.logprobs()
         now = self._clock()
-        self.pace.finished(flight.prefilled, True)
-        self.stats.steps += 1
+        self.pace.finished(flight.prefilled, bool(flight.rows))
+        self.stats.steps += bool(flight.rows)
         for row, (sequence, epoch) in enumerate(flight.rows):
             if sequence.phase is Phase.ENDED or sequence.epoch != epoch:
                 continue
@@ -446,14 +423,3 @@ class EngineCore:
         self._arranged = False
         self.runner.release()
         self.memory.clear()
-
-
-def _logprobs(sampled: Sampled) -> dict[int, RawLogprobs]:
-    reported = sampled.logprobs
-    if reported is None:
-        return {}
-    chosen = np.array(reported.chosen).tolist()
-    ids, values = np.array(reported.top_ids).tolist(), np.array(reported.top_values).tolist()
-    return {
-        row: (chosen[place], ids[place], values[place]) for place, row in enumerate(reported.rows)
-    }
