@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from typing import Any
 
 from mlxforge.engine.errors import InternalError, InvalidRequest, ResourceExhausted
@@ -103,6 +104,8 @@ class CompileHelper:
             env=environment,
         )
         self._waiting_for_ready = True
+        # Nor does it outlive a helper that nobody closed.
+        self._end = weakref.finalize(self, _end, self._process)
 
     def _ready(self) -> subprocess.Popen[bytes]:
         process = self._process
@@ -121,15 +124,18 @@ class CompileHelper:
         return process
 
     def _kill(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        if self._process is not None:
+            self._process = None
+            self._end()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
 def _request(constraint: Constraint | GrammarTemplate) -> bytes:

@@ -37,10 +37,10 @@ _DATE = (
 )
 _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _TIME = rf"{_CLOCK}:[0-5][0-9](?:\.[0-9]{{1,9}})?(?:Z|[+-]{_CLOCK})"
-# RFC 3339, appendix A.
-_DAYS = "(?:{n}Y(?:{n}M(?:{n}D)?)?|{n}M(?:{n}D)?|{n}D)".replace("{n}", "[0-9]+")
-_HOURS = "T(?:{n}H(?:{n}M(?:{n}S)?)?|{n}M(?:{n}S)?|{n}S)".replace("{n}", "[0-9]+")
-_DURATION = f"P(?:{_DAYS}(?:{_HOURS})?|{_HOURS}|[0-9]+W)"
+# RFC 3339, appendix A; numbers of up to nine digits.
+_DAYS = "(?:{n}Y(?:{n}M(?:{n}D)?)?|{n}M(?:{n}D)?|{n}D)".replace("{n}", "[0-9]{1,9}")
+_HOURS = "T(?:{n}H(?:{n}M(?:{n}S)?)?|{n}M(?:{n}S)?|{n}S)".replace("{n}", "[0-9]{1,9}")
+_DURATION = f"P(?:{_DAYS}(?:{_HOURS})?|{_HOURS}|[0-9]{{1,9}}W)"
 # RFC 1123. Labels with two hyphens in the third place are left out, because those of
 # internationalized names (RFC 5890) are no regular language. Four labels of 62 characters
 # at most stay below the 253 that a name may have.
@@ -93,7 +93,6 @@ _MAILBOX = rf"(?:{_HOST}|\[{_IPV4}\])"
 _BASE64 = "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 
 _EXACT = {
-    "duration": _DURATION,
     "ipv4": _IPV4,
     "ipv6": _ipv6(),
     "uuid": "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}",
@@ -108,6 +107,7 @@ _NARROW = {
     "date": _DATE,
     "time": _TIME,
     "date-time": f"{_DATE}T{_TIME}",
+    "duration": _DURATION,
     "hostname": _HOST,
     "idn-hostname": _HOST,
     "email": rf"{_ATOM}(?:\.{_ATOM})*@{_MAILBOX}",

@@ -162,8 +162,10 @@ def refusals(results: list[FileResult]) -> str:
     return "\n".join(line if len(line) < 200 else f"{line[:197]}…" for line in lines)
 
 
+def report(results: list[FileResult]) -> str:
+    """What docs/structured-output.md says of the suite."""
+    return f"{table(results)}\n\nRefused, other than for references:\n\n{refusals(results)}\n"
+
+
 if __name__ == "__main__":
-    found = [run_file(path) for path in files()]
-    print(table(found))
-    print()
-    print(refusals(found))
+    print(report([run_file(path) for path in files()]))

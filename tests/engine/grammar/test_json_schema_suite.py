@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -36,7 +37,6 @@ def test_enough_is_covered(results: list[suite.FileResult]) -> None:
     total: Counter[str] = Counter()
     for result in results:
         total += result.counts
-    print(suite.table(results))
     assert (total["accepted"] + total["empty"]) / total["schemas"] >= COVERED
     assert total["admitted"] / total["valid"] >= 0.9
     # Formats of which only a part is admitted set aside (docs/structured-output.md).
@@ -44,9 +44,17 @@ def test_enough_is_covered(results: list[suite.FileResult]) -> None:
     assert sum(c["admitted"] for c in kept) / sum(c["valid"] for c in kept) >= 0.99
 
 
+def test_the_documentation_says_what_is_so(results: list[suite.FileResult]) -> None:
+    """``python tests/engine/grammar/suite.py`` prints what belongs between the marks."""
+    document = Path(__file__).parents[3] / "docs" / "structured-output.md"
+    _, _, rest = document.read_text(encoding="utf-8").partition("<!-- suite -->\n")
+    written, mark, _ = rest.partition("<!-- /suite -->")
+    assert mark and written.strip() == suite.report(results).strip()
+
+
 @pytest.mark.parametrize("path", suite.files()[::3], ids=lambda path: path.stem)
 def test_with_a_real_vocabulary(
-    compiler: GrammarCompiler, tokenizer: Tokenizer, path: suite.Path
+    compiler: GrammarCompiler, tokenizer: Tokenizer, path: Path
 ) -> None:
     """A sample of the suite, token by token, through the whole compiler."""
     for group in suite.groups(path)[:2]:
