@@ -1,10 +1,6 @@
 /*
- * Tokens per second through the C ABI, for bench/capi.py:
- *
- *   throughput CONFIG TOKENS REPEATS CALLS...
- *
- * For each number of calls: so many StreamGenerate calls at once, taken by one thread through a
- * queue. Prints JSON lines: the seconds that opening took, then tokens per second of each repeat.
+ * For bench/capi.py. As a program: opens an engine and prints the seconds that took. As a library:
+ * throughput_run, calls through the C ABI taken by one thread through a queue.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "check.h"
@@ -35,8 +31,11 @@ static mlxforge_call *start(mlxforge_engine *engine, int number, int tokens) {
     return call;
 }
 
-/* Seconds until all calls have ended. */
-static double run(mlxforge_engine *engine, int count, int tokens) {
+double throughput_run(mlxforge_engine *engine, int count, int tokens);
+
+/* Seconds until `count` StreamGenerate calls at once, of so many tokens each, have ended. */
+double throughput_run(mlxforge_engine *engine, int count, int tokens) {
+    CHECK(count > 0 && count <= MOST);
     mlxforge_call *calls[MOST];
     mlxforge_queue *queue = mlxforge_queue_new();
     const double begin = now();
@@ -61,8 +60,7 @@ static double run(mlxforge_engine *engine, int count, int tokens) {
 }
 
 int main(int count, char **arguments) {
-    CHECK(count >= 5);
-    const int tokens = atoi(arguments[2]), repeats = atoi(arguments[3]);
+    CHECK(count == 2);
     const double begin = now();
     mlxforge_error *error;
     mlxforge_engine *engine = mlxforge_engine_open(arguments[1], &error);
@@ -70,17 +68,7 @@ int main(int count, char **arguments) {
         fprintf(stderr, "%s\n", mlxforge_error_message(error));
         return 1;
     }
-    printf("{\"open\": %.4f}\n", now() - begin);
-    for (int i = 4; i < count; i++) {
-        const int calls = atoi(arguments[i]);
-        CHECK(calls > 0 && calls <= MOST);
-        run(engine, calls, 4);
-        for (int repeat = 0; repeat < repeats; repeat++) {
-            printf(
-                "{\"calls\": %d, \"tokens_per_second\": %.2f}\n", calls,
-                calls * tokens / run(engine, calls, tokens));
-        }
-    }
+    printf("%.4f\n", now() - begin);
     mlxforge_engine_close(engine);
     return 0;
 }
