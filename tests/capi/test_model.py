@@ -115,7 +115,7 @@ REQUESTS = [
     ),
     ("mlxforge.v1.TokenizerService/Tokenize", {"text": "tokens, counted 🎉"}),
     ("mlxforge.v1.GenerationService/Generate", {"prompt": "x", "samplingParams": {"topP": 3}}),
-    ("mlxforge.v1.EmbeddingService/Embed", {"inputs": [{"text": "a model that cannot"}]}),
+    ("mlxforge.v1.EmbeddingService/Embed", {"model": "nobody", "inputs": [{"text": "x"}]}),
 ]
 
 
