@@ -135,9 +135,7 @@ class Scheduler:
         if any(not entry.live for entry in self.waiting):
             self.waiting = deque(entry for entry in self.waiting if entry.live)
 
-    def admit(
-        self, running: int, take: Callable[[Entry], bool], job_rows: int
-    ) -> list[Job]:
+    def admit(self, running: int, take: Callable[[Entry], bool], job_rows: int) -> list[Job]:
         """Take from the queue what has rows and memory, as new jobs.
 
         ``take`` says whether an entry has room beside those it took before; ``job_rows`` is
@@ -194,7 +192,4 @@ class Scheduler:
 
     def _alike(self, job: Job, entry: Entry) -> bool:
         first = job.entries[0]
-        return (
-            first.cached == entry.cached
-            and entry.length <= first.length * self.padding + 8
-        )
+        return first.cached == entry.cached and entry.length <= first.length * self.padding + 8
