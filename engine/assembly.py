@@ -66,6 +66,7 @@ class Assembly:
             self.device.detach(stepper)
         self.core.runner.release()
         self.core.memory.clear()
+        self.preparer.close()
         self.loaded = self.core = self.preparer = self.embedder = None  # type: ignore[assignment]
         mx.clear_cache()
 

@@ -72,6 +72,10 @@ class Preparer:
         if seed is None:
             seed = secrets.randbits(64)
         for index in range(request.n):
+            text = self._text_stream(request, talk, tail)
+            # Where thinking is off or open already, the model must not open it (again).
+            may_think = request.reasoning_enabled is not False and not text.in_reasoning
+            lead_in = form.lead_in_ids if may_think else frozenset()
             group.sequences.append(
                 Sequence(
                     group=group,
@@ -82,14 +86,20 @@ class Preparer:
                     min_tokens=request.min_tokens,
                     end_ids=frozenset() if request.ignore_eos else self.loaded.eos_token_ids,
                     stop_ids=frozenset(request.stop_token_ids),
-                    text=self._text_stream(request, talk, tail),
-                    grammar=grammar.start(form.lead_in_ids) if grammar is not None else None,
+                    text=text,
+                    grammar=grammar.start(lead_in) if grammar is not None else None,
                     reasoning_budget=request.reasoning_max_tokens if form.reasons else None,
                     reasoning_end=form.reasoning_end_ids,
                     salt=request.cache_salt,
                     keeps_output=talk is not None,
                 )
             )
+
+    def close(self) -> None:
+        """End the helper process of the grammars, if there is one."""
+        grammars = self.__dict__.get("_grammars")
+        if grammars is not None:
+            grammars.close()
 
     def check_ids(self, field: str, ids: Iterable[int]) -> None:
         """Refuse ids that the model's logits have no place for."""
