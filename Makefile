@@ -80,7 +80,7 @@ fmt: setup ## Format everything and fix what can be fixed
 	$(SUITES) --fmt node rust
 
 build-capi: setup
-	$(CMAKE) -B build/capi && $(BIN)/cmake --build build/capi --parallel 2 -- --silent
+	$(CMAKE) -B build/capi && $(BIN)/cmake --build build/capi --parallel 2
 
 capi: build-capi ## Build libmlxforge (into build/capi) and test it
 	$(BIN)/pytest -q tests/capi

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from mlxforge.engine import blas
 
@@ -10,3 +11,8 @@ from mlxforge.engine import blas
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 blas.preload()
+
+# A shell starts background jobs with Ctrl-C ignored, and their children inherit that; the
+# tests that send it to a process need the usual.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -124,7 +124,6 @@ async def test_seeds_and_choices(service: Service) -> None:
     assert texts[0] != texts[1]
 
 
-@pytest.mark.xfail(reason="the engine does not fill TokenLogprobs.texts yet", strict=True)
 async def test_logprobs_carry_texts(service: Service) -> None:
     response = await service.generation.Generate(
         question("What is the capital of France?", max_tokens=4, logprobs=3)
