@@ -6,7 +6,7 @@ uneven lengths in calls of 2,048. sentence-transformers batches by the call's si
 512. Ours goes the way of a served request: scheduler, tokenizer threads, device thread.
 
     python -m bench.embedding --out /tmp/embedding                       # what is here
-    python -m bench.embedding --model .gpu/minilm --dtypes float32,bfloat16 --out bench/results
+    python -m bench.embedding --model models/minilm --dtypes float32,bfloat16 --out bench/results
 
 sentence-transformers is measured where it is installed: on its GPU in every dtype, and on its
 CPU in f32. Needs no gRPC.
