@@ -84,6 +84,7 @@ def details_of(status: status_pb2.Status) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for detail in status.details:
         message = getattr(error_details_pb2, detail.type_url.rpartition(".")[2])()
-        assert detail.Unpack(message)
+        unpacked = detail.Unpack(message)
+        assert unpacked
         found[type(message).__name__] = message
     return found

@@ -12,7 +12,8 @@ from mlxforge.engine.grammar import Grammar, GrammarState, fill_masks
 def allowed(state: GrammarState) -> np.ndarray:
     """Ids of the tokens that the mask of a state allows."""
     mask = np.zeros((1, state.vocabulary.mask_words), np.uint32)
-    assert not fill_masks([state], mask), state.error
+    failed = fill_masks([state], mask)
+    assert not failed, state.error
     return np.flatnonzero(np.unpackbits(mask[0].view(np.uint8), bitorder="little"))
 
 
