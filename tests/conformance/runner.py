@@ -101,14 +101,16 @@ class Runner:
                     code, error = rest.split(" ", 1)
                     del self._calls[call_id]
                     outcome = outcome_of(call.rpc, call.messages, int(code), json.loads(error))
-                    call.ended.set_result(outcome)
+                    if not call.ended.done():  # nobody waits for it: the time was up
+                        call.ended.set_result(outcome)
                 else:
                     raise RunnerError(f"the runner said {line[:100]!r}")
             raise RunnerError("it has gone")
         except Exception as error:
             self._gone = RunnerError(f"the runner failed: {error!r}")
             for call in self._calls.values():
-                call.ended.set_exception(self._gone)
+                if not call.ended.done():
+                    call.ended.set_exception(self._gone)
 
     async def _line(self) -> str:
         assert self._process.stdout is not None

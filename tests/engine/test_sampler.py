@@ -199,6 +199,13 @@ def test_equal_seeds_and_positions_draw_alike_others_do_not() -> None:
     assert len({tuple(key) for key in keys.tolist()}) == 1999  # (9, 0) is twice
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("parameters", [{"top_k": 1}, {"top_k": 1, "top_p": 0.5}, {"top_p": 1e-9}])
+def test_one_token_left_to_draw(rows: int, parameters: dict[str, Any]) -> None:
+    batch = [row(temperature=1.0, seed=seed, **parameters) for seed in range(rows)]
+    assert draw(batch, np.tile(LOGITS, (rows, 1))) == [int(LOGITS.argmax())] * rows
+
+
 @pytest.mark.parametrize("temperature", [1e-45, 1e-12, 1e-6])
 def test_the_coldest_temperatures_are_greedy(temperature: float) -> None:
     assert draw([row(temperature=temperature, seed=1)], LOGITS[None]) == [int(LOGITS.argmax())]
