@@ -129,8 +129,8 @@ def settings_from(mapping: Mapping[str, Any], origin: str) -> Settings:
 def _types() -> dict[str, Any]:
     """Type of each setting by its dotted name."""
     names: dict[str, Any] = {}
-    for name, hint in typing.get_type_hints(Settings).items():
-        if dataclasses.is_dataclass(hint):
+    for name, hint in _HINTS.items():
+        if name in _GROUPS:
             nested = typing.get_type_hints(hint)
             names.update({f"{name}.{inner}": nested[inner] for inner in nested})
         else:
@@ -138,20 +138,23 @@ def _types() -> dict[str, Any]:
     return names
 
 
+_HINTS = typing.get_type_hints(Settings)
+# Settings that hold others: a table of the file each.
+_GROUPS: dict[str, Any] = {
+    name: hint for name, hint in _HINTS.items() if dataclasses.is_dataclass(hint)
+}
 _TYPES = _types()
 _VARIABLES = {ENV_PREFIX + name.replace(".", "_").upper(): name for name in _TYPES}
 
 
 def _built(values: Mapping[str, Any]) -> Settings:
-    groups: dict[str, dict[str, Any]] = {}
+    single: dict[str, Any] = {}
+    grouped: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         group, _, inner = name.rpartition(".")
-        groups.setdefault(group, {})[inner] = value
-    return Settings(
-        **groups.get("", {}),
-        limits=Limits(**groups.get("limits", {})),
-        engine=EngineConfig(**groups.get("engine", {})),
-    )
+        (grouped.setdefault(group, {}) if group else single)[inner] = value
+    made: dict[str, Any] = {name: _GROUPS[name](**inner) for name, inner in grouped.items()}
+    return Settings(**single, **made)
 
 
 def _from_file(file: Path | None, environ: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
@@ -175,7 +178,7 @@ def _from_mapping(
 ) -> Iterator[tuple[str, Any]]:
     for key, value in mapping.items():
         name = prefix + key
-        if isinstance(value, Mapping) and name in ("limits", "engine"):
+        if isinstance(value, Mapping) and name in _GROUPS:
             yield from _from_mapping(value, origin, f"{name}.")
         else:
             yield name, _converted(name, value, origin)
