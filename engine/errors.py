@@ -64,6 +64,18 @@ class Unsupported(EngineError):
     reason = "UNSUPPORTED"
 
 
+class Unauthenticated(EngineError):
+    """Nobody we know calls: no token, or none of ours."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(EngineError):
+    """The caller is known and may not do this."""
+
+    reason = "PERMISSION_DENIED"
+
+
 class ResourceExhausted(EngineError):
     """A queue, memory or a quota is full. ``retry_after`` is in seconds, None: never fits."""
 

@@ -29,6 +29,8 @@ EXPECTED = {
     "InvalidRequest": "INVALID_ARGUMENT",
     "ModelNotFound": "NOT_FOUND",
     "Unsupported": "FAILED_PRECONDITION",
+    "Unauthenticated": "UNAUTHENTICATED",
+    "PermissionDenied": "PERMISSION_DENIED",
     "ResourceExhausted": "RESOURCE_EXHAUSTED",
     "DeadlineExceeded": "DEADLINE_EXCEEDED",
     "Cancelled": "CANCELLED",
