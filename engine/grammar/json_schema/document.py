@@ -53,13 +53,15 @@ ANNOTATIONS = frozenset(
 )  # fmt: skip
 _HINTS = {
     "additionalItems": "use prefixItems and items (Draft 2020-12)",
-    "dependencies": "use dependentRequired or dependentSchemas (Draft 2020-12)",
     "nullable": 'use "type": [..., "null"]',
     "$recursiveRef": "use $dynamicRef (Draft 2020-12)",
     "id": "use $id",
 }
 
-KEYWORDS = ONE | MANY | NAMED | ASSERTIONS | ANNOTATIONS
+# Of older drafts, which name schemas or keys by name; Draft 2020-12's meta-schema has it still.
+DEPENDENCIES = "dependencies"
+
+KEYWORDS = ONE | MANY | NAMED | ASSERTIONS | ANNOTATIONS | {DEPENDENCIES}
 
 
 def parse(text: str) -> Any:
@@ -134,9 +136,10 @@ def subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...
         elif keyword in MANY:
             for index, item in enumerate(value):
                 yield (keyword, index), item
-        elif keyword in NAMED:
+        elif keyword in NAMED or keyword == DEPENDENCIES:
             for name, item in value.items():
-                yield (keyword, name), item
+                if not isinstance(item, list):
+                    yield (keyword, name), item
 
 
 class Document:

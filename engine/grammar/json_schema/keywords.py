@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .array_keywords import array_keywords
+from .document import DEPENDENCIES
 from .errors import Refused, join
 from .expander import Expander, Keyword
-from .object_keywords import object_keywords
+from .object_keywords import dependent_required, object_keywords
 from .scalar_keywords import scalar_keywords
 from .shapes import (
     ANYTHING,
@@ -192,22 +193,31 @@ class Keywords:
 
     def _dependent_schemas(self) -> Iterator[Keyword]:
         for name in self.schema["dependentSchemas"]:
-            formula = self.formula("dependentSchemas", name)
-            never = ObjectSet(
-                (name,), ((KeySet(frozenset({name})), frozenset({self.expander.never})),)
+            yield self._dependent_schema("dependentSchemas", name)
+
+    def _dependencies(self) -> Iterator[Keyword]:
+        if self.exact:  # whether its schemas evaluate keys is defined nowhere
+            raise self.refuse(
+                DEPENDENCIES,
+                "cannot be enforced in a schema with unevaluatedProperties or -Items",
             )
-            there = of_kind("object", object=ObjectSet((name,), required=frozenset({name})))
-            absent = restrict(object=never)
+        for name, value in self.schema[DEPENDENCIES].items():
+            if isinstance(value, list):
+                yield from dependent_required(self, name, value)
+            else:
+                yield self._dependent_schema(DEPENDENCIES, name)
 
-            def holds(
-                there: Branch = there, absent: Branch = absent, formula: Formula = formula
-            ) -> list[Branch]:
-                return [absent, *self.expander.product([there], self._expand(formula))]
+    def _dependent_schema(self, keyword: str, name: str) -> Keyword:
+        """Where the key ``name`` is, its schema under ``keyword`` holds."""
+        formula = self.formula(keyword, name)
+        never = ObjectSet((name,), ((KeySet(frozenset({name})), frozenset({self.expander.never})),))
+        there = of_kind("object", object=ObjectSet((name,), required=frozenset({name})))
 
-            def fails(there: Branch = there, formula: Formula = formula) -> list[Branch]:
-                return self.expander.product([there], self._denied(formula))
+        def holds() -> list[Branch]:
+            present = self.expander.product([there], self._expand(formula))
+            return [restrict(object=never), *present]
 
-            yield Keyword(holds, fails)
+        return Keyword(holds, lambda: self.expander.product([there], self._denied(formula)))
 
     def _scalars(self) -> Iterator[Keyword]:
         yield from scalar_keywords(self)
@@ -271,6 +281,7 @@ _GROUPS: dict[str, Callable[[Keywords], Iterator[Keyword]]] = {
     "not": Keywords._not,
     "if": Keywords._if,
     "dependentSchemas": Keywords._dependent_schemas,
+    DEPENDENCIES: Keywords._dependencies,
     **dict.fromkeys(
         ("type", "const", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
          "multipleOf", "minLength", "maxLength", "pattern", "format"),

@@ -28,8 +28,8 @@ def object_keywords(keywords: Keywords) -> Iterator[Keyword]:
             yield _count(keywords, name)
     if "propertyNames" in schema:
         yield _property_names(keywords)
-    if "dependentRequired" in schema:
-        yield from _dependent_required(keywords)
+    for name, others in schema.get("dependentRequired", {}).items():
+        yield from dependent_required(keywords, name, others)
 
 
 def _object(**sets: object) -> Branch:
@@ -117,16 +117,17 @@ def _property_names(keywords: Keywords) -> Keyword:
     )
 
 
-def _dependent_required(keywords: Keywords) -> Iterator[Keyword]:
-    for name, others in keywords.schema["dependentRequired"].items():
-        if not others:
-            continue
-        absent = restrict(object=_absent(keywords, name))
-        there = _object(required=frozenset({name, *others}))
-        fails = [
-            of_kind("object", object=both)
-            for other in others
-            if (both := _absent(keywords, other).intersect(ObjectSet(required=frozenset({name}))))
-        ]
-        holds = [absent, there]
-        yield Keyword(lambda holds=holds: holds, lambda fails=fails: fails)  # type: ignore[misc]
+def dependent_required(keywords: Keywords, name: str, others: list[str]) -> Iterator[Keyword]:
+    """Where the key ``name`` is, the ``others`` are."""
+    if not others:
+        return
+    holds = [
+        restrict(object=_absent(keywords, name)),
+        _object(required=frozenset({name, *others})),
+    ]
+    fails = [
+        of_kind("object", object=both)
+        for other in others
+        if (both := _absent(keywords, other).intersect(ObjectSet(required=frozenset({name}))))
+    ]
+    yield Keyword(lambda: holds, lambda: fails)

@@ -66,6 +66,11 @@ def test_grammar(compiler: GrammarCompiler) -> None:
         (schema({"$ref": "https://example.com/s"}), "json_schema", "#/$ref"),
         (schema({"$ref": "#/$defs/a/b", "$defs": {"a": {}}}), "json_schema", "#/$ref"),
         (schema({"uniqueItems": True}), "json_schema", "#/uniqueItems"),
+        (
+            schema({"allOf": [{"dependencies": {"a": ["b"]}}], "unevaluatedProperties": False}),
+            "json_schema",
+            "#/allOf/0/dependencies",
+        ),
         (schema({"type": "string", "const": 1}), "json_schema", "no value conforms"),
         (schema('{"type": "string", "type": "null"}'), "json_schema", "twice"),
         (Constraint(ConstraintKind.REGEX, "[0-9"), "regex", "unclosed"),

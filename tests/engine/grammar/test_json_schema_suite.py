@@ -15,7 +15,8 @@ from mlxforge.engine.tokenizer import Tokenizer
 
 from . import suite
 
-# JSONSchemaBench's best engine covers 83.9 % of the suite's schemas.
+# JSONSchemaBench's best engine covers 83.9 % of the suite; so much of the schemas is to be
+# enforced here, and of the valid instances admitted, those of refused schemas counted.
 COVERED = 0.839
 
 
@@ -38,6 +39,7 @@ def test_enough_is_covered(results: list[suite.FileResult]) -> None:
     for result in results:
         total += result.counts
     assert (total["accepted"] + total["empty"]) / total["schemas"] >= COVERED
+    assert total["admitted"] / total["all_valid"] >= COVERED
     assert total["admitted"] / total["valid"] >= 0.9
     # Formats of which only a part is admitted set aside (docs/structured-output.md).
     kept = [r.counts for r in results if "format" not in r.name]
