@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from .embedding.model import embedding_model
 from .embedding.scheduler import EmbeddingScheduler, QueueLimits
 from .embedding.turns import EmbeddingTurns
 from .errors import Cancelled, Unsupported
-from .kv.budget import kv_bytes, limit_cache
+from .kv.budget import device_stats, kv_bytes, limit_cache
 from .kv.layout import KVLayout
 from .kv.prefix import PrefixCache
 from .limits import DEFAULT_LIMITS
@@ -28,6 +29,7 @@ from .output import Capability, ModelInfo
 from .pace import Pace
 from .prepare import Preparer
 from .scheduler import Scheduler
+from .stats import EngineStats
 from .warmup import warm_up
 
 # Prompt tokens per chunk while nothing decodes. A chunk cannot be interrupted: on CPU 256
@@ -55,6 +57,23 @@ class Assembly:
     def serving(self) -> bool:
         """Whether the engine is stepped. Any thread may ask."""
         return all(self.device.steps(stepper) for stepper in self.steppers)
+
+    def stats(self) -> EngineStats:
+        """See ``EngineClient.stats``. Read beside the MLX thread: parts may be a step apart."""
+        core, embedder = self.core, self.embedder
+        if core is None:  # shut meanwhile
+            return EngineStats()  # type: ignore[unreachable]
+        prefix = core.memory.prefix
+        stats = dataclasses.replace(
+            device_stats(),
+            kv_total_bytes=core.memory.total,
+            kv_prefix_bytes=prefix.nbytes if prefix is not None else 0,
+            prefix_queries=prefix.queries if prefix is not None else 0,
+            prefix_hits=prefix.hits if prefix is not None else 0,
+        )
+        running = len(core.batch) + sum(job.rows for job in core.scheduler.jobs)
+        stats = stats.plus(core.stats, running=running, waiting=len(core.scheduler.waiting))
+        return stats if embedder is None else embedder.scheduler.add_to(stats)
 
     def shut(self) -> None:
         """End all requests with ``Cancelled`` and let go of the model. On the MLX thread."""

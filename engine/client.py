@@ -7,6 +7,7 @@ from typing import Protocol
 
 from .output import EmbeddingOutput, ModelInfo, RequestOutput
 from .request import Chat, EmbeddingRequest, GenerationRequest
+from .stats import EngineStats
 
 
 class EngineClient(Protocol):
@@ -23,6 +24,11 @@ class EngineClient(Protocol):
     @property
     def healthy(self) -> bool:
         """Whether requests are served now: loaded, warmed up, all threads alive."""
+        ...
+
+    @property
+    def stats(self) -> EngineStats:
+        """What the engine does and did; cheap, of any state, from any thread. Never raises."""
         ...
 
     async def start(self) -> None:

@@ -90,11 +90,16 @@ class EngineCore:
 
     def step(self) -> bool:
         """One step; False when there was nothing to do."""
+        started = self._clock()
         try:
-            return self._step()
+            worked = self._step()
         except Exception as error:
             self._fail(error)
-            return True
+            worked = True
+        if worked:
+            self.stats.step_seconds += self._clock() - started
+            self.stats.kv_bytes = self.memory.used
+        return worked
 
     def _step(self) -> bool:
         self._run_commands()
@@ -403,6 +408,7 @@ class EngineCore:
         if self.runner.nbytes and not (self.batch or self.groups):
             self.runner.release()
             mx.clear_cache()
+        self.stats.kv_bytes = self.memory.used
 
     def _fail(self, error: Exception) -> None:
         """A step failed as a whole: its requests fail once, those that wait are served next."""

@@ -22,6 +22,7 @@ from .errors import (
 from .output import Capability, EmbeddingOutput, ModelInfo, RequestOutput
 from .request import Chat, EmbeddingRequest, GenerationRequest
 from .sequence import Group
+from .stats import EngineStats
 
 if TYPE_CHECKING:
     from .assembly import Assembly
@@ -94,6 +95,12 @@ class Engine:
         """See ``EngineClient.healthy``."""
         assembly = self._assembly
         return assembly is not None and not self._draining and assembly.serving
+
+    @property
+    def stats(self) -> EngineStats:
+        """See ``EngineClient.stats``."""
+        assembly = self._assembly
+        return assembly.stats() if assembly is not None else EngineStats()
 
     async def start(self) -> None:
         """See ``EngineClient.start``."""

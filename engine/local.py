@@ -11,6 +11,7 @@ from .config import EngineConfig
 from .errors import Unavailable
 from .output import EmbeddingOutput, ModelInfo, RequestOutput
 from .request import Chat, EmbeddingRequest, GenerationRequest
+from .stats import EngineStats
 
 if TYPE_CHECKING:
     from .loader import ProgressCallback
@@ -47,6 +48,11 @@ class LocalEngine:
     def healthy(self) -> bool:
         """See ``EngineClient.healthy``."""
         return self._engine is not None and self._engine.healthy
+
+    @property
+    def stats(self) -> EngineStats:
+        """See ``EngineClient.stats``."""
+        return self._engine.stats if self._engine is not None else EngineStats()
 
     async def start(self) -> None:
         """See ``EngineClient.start``."""

@@ -17,6 +17,7 @@ from ..errors import Cancelled, EngineError, InvalidRequest, LoadError, Unavaila
 from ..limits import DEFAULT_LIMITS
 from ..output import Capability, EmbeddingOutput, ModelInfo, RequestOutput
 from ..request import Chat, EmbeddingRequest, GenerationRequest
+from ..stats import EngineStats
 from .settings import read_object
 
 if TYPE_CHECKING:
@@ -84,6 +85,15 @@ class EmbeddingEngine:
         """See ``EngineClient.healthy``."""
         alive = self._device is not None and self._device.alive
         return self._serving is not None and alive and not self._draining
+
+    @property
+    def stats(self) -> EngineStats:
+        """See ``EngineClient.stats``."""
+        from ..kv.budget import device_stats
+
+        serving = self._serving
+        scheduler = serving.scheduler if serving is not None else None
+        return scheduler.add_to(device_stats()) if scheduler is not None else EngineStats()
 
     async def start(self) -> None:
         """See ``EngineClient.start``."""

@@ -31,6 +31,7 @@ from ..errors import (
 from ..limits import DEFAULT_LIMITS, Limits
 from ..output import EmbeddingOutput
 from ..request import EmbeddingRequest
+from ..stats import EngineStats, Stats
 from ..validation import check_embedding
 from .batching import Batch, BatchPart, BatchPolicy, InputQueue
 from .inputs import EncodedInput
@@ -97,6 +98,9 @@ class EmbeddingScheduler:
         self._queue_limits = queue_limits
         self._request_limits = request_limits
         self._wake = wake
+        self.stats = Stats()
+        self.num_running = 0
+        """Requests with a batch on the device."""
         self._queue: InputQueue[_Job] = InputQueue(self.policy, model.max_length)
         self._flights: deque[_Flight] = deque()
         self._streams: list[mx.Stream] = []
@@ -119,6 +123,12 @@ class EmbeddingScheduler:
     def busy(self) -> bool:
         """Whether a request has not ended or a batch is not yet read."""
         return bool(self._jobs or self._flights)
+
+    def add_to(self, stats: EngineStats) -> EngineStats:
+        """``stats`` with this scheduler's added. Any thread may ask."""
+        running = self.num_running
+        waiting = max(0, len(self._jobs) - running)
+        return stats.plus(self.stats, running=running, waiting=waiting)
 
     def submit(self, request: EmbeddingRequest) -> Future[EmbeddingOutput]:
         """Queue a request. The future ends with its vectors or one ``EngineError``.
@@ -150,12 +160,17 @@ class EmbeddingScheduler:
         ``token_budget`` bounds the batch (padding counts), for engines that also decode: an
         input longer than the budget still runs, alone.
         """
+        started = time.perf_counter()
         try:
-            return self._step(token_budget)
+            worked = self._step(token_budget)
         except Exception as error:  # a fault of ours: the requests end, the thread lives on
             log.exception("an embedding step failed")
             self._end_all(InternalError(f"embedding failed: {error}"))
-            return True
+            worked = True
+        if worked:
+            self.stats.step_seconds += time.perf_counter() - started
+        self.num_running = self._count_running()
+        return worked
 
     def _step(self, token_budget: int | None) -> bool:
         self._take_news()
@@ -197,6 +212,7 @@ class EmbeddingScheduler:
                 retry_after=None,
             )
         if len(self._jobs) >= limits.requests or self._size + job.size > limits.size:
+            self.stats.rejected += 1  # the lock is held
             raise ResourceExhausted("the embedding queue is full", reason="QUEUE_FULL")
 
     def _on_done(self, job: _Job, future: Future[EmbeddingOutput]) -> None:
@@ -310,8 +326,10 @@ class EmbeddingScheduler:
             except Exception as error:
                 self._fail(batch, error)
                 continue
+            self.stats.steps += 1
             row = 0
             for part in batch.parts:
+                self.stats.prompt_tokens += _count_tokens(part.inputs)
                 count = len(part.positions)
                 self._hand_out(part, vectors[row : row + count])
                 row += count
@@ -331,6 +349,9 @@ class EmbeddingScheduler:
                 job,
                 EmbeddingOutput(job.request.request_id, job.vectors, truncated, job.tokens),
             )
+
+    def _count_running(self) -> int:
+        return len({id(p.owner) for flight in self._flights for b, _ in flight for p in b.parts})
 
     def _fail(self, batch: Batch[_Job], error: Exception) -> None:
         """End the requests of a batch that raised; others go on."""

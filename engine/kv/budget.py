@@ -7,6 +7,7 @@ import os
 import mlx.core as mx
 
 from ..errors import LoadError
+from ..stats import EngineStats
 
 
 def device_bytes() -> int:
@@ -22,6 +23,15 @@ def device_bytes() -> int:
             return min(total, int(limit.read()))
     except (OSError, ValueError):
         return total
+
+
+def device_stats() -> EngineStats:
+    """What MLX holds for the whole process. Any thread may ask."""
+    return EngineStats(
+        memory_active_bytes=mx.get_active_memory(),
+        memory_cache_bytes=mx.get_cache_memory(),
+        memory_peak_bytes=mx.get_peak_memory(),
+    )
 
 
 def kv_bytes(budget: float, weights: int, working: int) -> int:

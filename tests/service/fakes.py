@@ -33,6 +33,7 @@ from mlxforge.engine.output import (
     Usage,
 )
 from mlxforge.engine.request import Chat, EmbeddingRequest, GenerationRequest
+from mlxforge.engine.stats import EngineStats
 
 VOCAB_SIZE = 1000
 DIMENSIONS = 4
@@ -66,6 +67,7 @@ class FakeEngine:
     ) -> None:
         self.script = script or Script()
         self.live = 0
+        self.words = 0
         self.started = 0
         self.requests: list[GenerationRequest | EmbeddingRequest] = []
         self.closed = False
@@ -105,6 +107,10 @@ class FakeEngine:
     def healthy(self) -> bool:
         return self.loaded and not self.closed
 
+    @property
+    def stats(self) -> EngineStats:
+        return EngineStats(running=self.live, generated_tokens=self.words, kv_total_bytes=1 << 30)
+
     async def start(self, progress: Callable[[Progress], None] | None = None) -> None:
         if progress is not None:
             progress(Progress("weights", 5, 10))
@@ -127,6 +133,7 @@ class FakeEngine:
                 if i == self.script.hold_at_word:
                     await self.script.released.wait()
                 self._check(request, i)
+                self.words += request.n
                 for choice in range(request.n):
                     yield _word(request, choice, i, words, arrival)
         finally:
