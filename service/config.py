@@ -14,6 +14,7 @@ import ipaddress
 import logging
 import math
 import os
+import re
 import tomllib
 import types
 import typing
@@ -25,10 +26,13 @@ from typing import Any
 from mlxforge.engine.config import EngineConfig
 from mlxforge.engine.limits import Limits
 
+from .security import AuthSettings, TlsSettings
+
 ENV_PREFIX = "MLXFORGE_"
 DEFAULT_FILE = "mlxforge.toml"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+EXEMPTIBLE = ("health", "reflection")
 
 _log = logging.getLogger("mlxforge.service.config")
 
@@ -47,6 +51,12 @@ class Settings:
     """Where to listen: `host:port` or `unix:path`, one or more."""
     allow_insecure_bind: bool = False
     """Listen beyond this machine without TLS and tokens, for anyone to use."""
+    socket_mode: str = "600"
+    """Permissions of Unix sockets, in octal: 600 lets this user in, 660 its group, too."""
+    max_connections: int = 4096
+    """Connections that may be open at once."""
+    handshake_seconds: float = 10.0
+    """How long a new connection has to finish its handshake."""
     max_message_bytes: int = 4 * 2**20
     """Largest request message."""
     max_concurrent_calls: int = 2048
@@ -61,6 +71,10 @@ class Settings:
     """How long it has to answer."""
     log_level: str = "info"
     """debug, info, warning or error."""
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    """Encryption of TCP addresses."""
+    auth: AuthSettings = field(default_factory=AuthSettings)
+    """Who may call."""
     limits: Limits = field(default_factory=Limits)
     """Most of everything one request may hold."""
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -80,15 +94,39 @@ class Settings:
             raise ConfigError("address must name at least one place to listen")
         for address in self.address:
             _check_address(address)
+        if not re.fullmatch(r"0?[0-7]{3}", self.socket_mode):
+            raise ConfigError(
+                f"socket_mode must be three octal digits, as 660, not {self.socket_mode!r}"
+            )
+        self._check_security()
+
+    def _check_security(self) -> None:
+        if (self.tls.certificate is None) != (self.tls.key is None):
+            raise ConfigError("tls.certificate and tls.key go together: set both")
+        if self.tls.client_ca is not None and not self.tls.enabled:
+            raise ConfigError("tls.client_ca needs tls.certificate and tls.key")
+        for name in self.auth.exempt:
+            if name not in EXEMPTIBLE:
+                known = ", ".join(EXEMPTIBLE)
+                raise ConfigError(f"auth.exempt may hold {known}, not {name!r}")
 
     def check_bind(self) -> None:
-        """Refuse to be reached from other machines, unless told so. Raises ``ConfigError``."""
+        """Refuse to be reached from other machines by just anyone. Raises ``ConfigError``.
+
+        Beyond this machine an address needs TLS, and tokens or clients' certificates, or
+        ``allow_insecure_bind``.
+        """
+        lacking = []
+        if not self.tls.enabled:
+            lacking.append("TLS (tls.certificate, tls.key)")
+        if not (self.auth.enabled or self.tls.client_ca):
+            lacking.append("tokens (auth.tokens_file) or clients' certificates (tls.client_ca)")
         for address in self.address:
-            if not (self.allow_insecure_bind or _is_local(address)):
+            if lacking and not (self.allow_insecure_bind or _is_local(address)):
                 raise ConfigError(
-                    f"address: {address} can be reached from other machines, without TLS or "
-                    f"tokens. Listen on 127.0.0.1, or, to let anyone use the models, add "
-                    f"--allow-insecure-bind"
+                    f"address: {address} can be reached from other machines, without "
+                    f"{', and without '.join(lacking)}. Set them up, or listen on 127.0.0.1, "
+                    f"or, to let anyone in who can reach it, add --allow-insecure-bind"
                 )
 
 
