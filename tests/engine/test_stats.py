@@ -70,7 +70,7 @@ async def test_running_and_waiting(folder: Path) -> None:
     engine = Engine(str(folder), CONFIG)
     await engine.start()
     try:
-        calls = [asyncio.create_task(_generate(engine, f"r{i}", 300)) for i in range(5)]
+        calls = [asyncio.create_task(_generate(engine, f"r{i}", 300)) for i in range(3)]
         seen: set[tuple[int, int]] = set()
         async with asyncio.timeout(60):
             while not all(call.done() for call in calls):
