@@ -30,5 +30,6 @@ class EngineConfig:
     prefix_block: int = 64
     # Fuse Q/K/V and gate/up projections where the model's classes allow it.
     fuse_projections: bool = True
-    # Steps run at load, so that no request pays for compiling kernels.
+    # Steps run at load, so that no request pays for compiling kernels, and the helper process
+    # that compiles constraints is started (50 MB).
     warm_up: bool = True

@@ -136,6 +136,8 @@ class Engine:
             await asyncio.wrap_future(device.call(assembly.shut))
             raise Cancelled("the engine was closed while its model was loading")
         self._assembly = assembly
+        if self.config.warm_up:
+            self._helpers.submit(assembly.preparer.warm_up)
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:
         """See ``EngineClient.generate``."""

@@ -6,20 +6,24 @@ compiling a grammar holds up nobody's tokens. What is wrong is said with the fie
 
 from __future__ import annotations
 
+import logging
 import secrets
+import threading
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
 from .config import EngineConfig
 from .conversation import Conversation, converse
-from .errors import FieldViolation, InvalidRequest, Unsupported
+from .errors import FieldViolation, InvalidRequest, Unavailable, Unsupported
 from .grammar import Grammar, GrammarCompiler
 from .loader import LoadedModel
 from .request import GenerationRequest, SamplingParams
 from .sequence import Group, Sampling, Sequence
 from .text import TextStream
 from .tools import ModelFormat
+
+log = logging.getLogger(__name__)
 
 # Tokens of the prompt's end that may hold the mark of open thinking.
 _TAIL = 16
@@ -46,12 +50,33 @@ class Preparer:
         self.max_tokens = min(self.max_model_len, config.max_tokens or self.max_model_len)
         self._check = check
         self._longest = longest
+        self._grammar_lock = threading.Lock()
+        self._grammar_compiler: GrammarCompiler | None = None
+        self._closed = False
 
-    @cached_property
+    @property
     def _grammars(self) -> GrammarCompiler:
-        """Made at the first constraint: it takes a moment for large vocabularies."""
-        loaded = self.loaded
-        return GrammarCompiler(loaded.tokenizer, loaded.vocab_size, loaded.eos_token_ids)
+        """Made at the first constraint, or by ``warm_up`` before it."""
+        with self._grammar_lock:
+            if self._closed:
+                raise Unavailable("the model is going away")
+            if self._grammar_compiler is None:
+                loaded = self.loaded
+                self._grammar_compiler = GrammarCompiler(
+                    loaded.tokenizer, loaded.vocab_size, loaded.eos_token_ids
+                )
+            return self._grammar_compiler
+
+    def warm_up(self) -> None:
+        """Start what compiles constraints, so that the first one does not wait for it.
+
+        About half a second (a second for vocabularies of 128,000), 15 MB in this process and
+        50 MB in the helper's. Never raises.
+        """
+        try:
+            self._grammars  # noqa: B018 - is made by being asked for
+        except Exception:
+            log.exception("constraints cannot be compiled")
 
     @cached_property
     def format(self) -> ModelFormat:
@@ -97,9 +122,10 @@ class Preparer:
 
     def close(self) -> None:
         """End the helper process of the grammars, if there is one."""
-        grammars = self.__dict__.get("_grammars")
-        if grammars is not None:
-            grammars.close()
+        with self._grammar_lock:
+            self._closed = True
+            if self._grammar_compiler is not None:
+                self._grammar_compiler.close()
 
     def check_ids(self, field: str, ids: Iterable[int]) -> None:
         """Refuse ids that the model's logits have no place for."""

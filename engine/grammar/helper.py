@@ -25,12 +25,13 @@ _START_SECONDS = 30.0
 
 
 class CompileHelper:
-    """One helper process, started ahead and started again after it died.
+    """One helper process, started ahead and started again if it died.
 
     ``check`` may be called from any thread; calls take turns.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
+        """Starts the process and returns once it stands ready, some tenths of a second later."""
         self._hello = _line(
             {
                 "tokens": [base64.b64encode(token).decode() for token in vocabulary.tokens],
@@ -40,8 +41,12 @@ class CompileHelper:
         )
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_ready = False
         self._closed = False
         self._start()
+        if not self._ready(_START_SECONDS):
+            self._kill()
+            raise InternalError("the grammar compiler cannot be started")
 
     @property
     def pid(self) -> int | None:
@@ -50,7 +55,10 @@ class CompileHelper:
         return None if process is None else process.pid
 
     def check(self, constraint: Constraint | GrammarTemplate) -> str:
-        """The grammar of a constraint. Raises ``InvalidRequest``, ``ResourceExhausted``."""
+        """The grammar of a constraint, within two seconds once it is its turn.
+
+        Raises ``InvalidRequest``, ``ResourceExhausted``.
+        """
         if not self._turn.acquire(timeout=limits.COMPILE_QUEUE_SECONDS):
             raise ResourceExhausted("the grammar compiler is busy", retry_after=1.0)
         try:
@@ -70,32 +78,46 @@ class CompileHelper:
             self._kill()
 
     def _ask(self, request: bytes) -> dict[str, Any]:
-        """The answer to a request; an empty one when the helper did not survive it."""
-        for attempt in range(2):
-            if self._process is None:
-                self._start()
-            process = self._ready()
+        """The answer to a request; an empty one when the compiler did not survive it."""
+        deadline = time.monotonic() + limits.ANSWER_SECONDS
+        process = self._running(deadline)
+        try:
+            _write(process, request)
+        except OSError:
+            # It died between two requests, which is not this one's fault.
+            self._kill()
+            process = self._running(deadline)
             try:
                 _write(process, request)
-            except OSError:
-                # It died between two requests, which is not this one's fault.
-                self._kill()
-                if attempt == 0:
-                    continue
-                break
-            answer = _read(process, limits.COMPILE_WALL_SECONDS)
-            if answer is not None:
-                return answer
+            except OSError as error:
+                raise InternalError("the grammar compiler does not stay alive") from error
+        answer = _read(process, deadline - time.monotonic())
+        if answer is None:
             self._kill()
             if not self._closed:
                 self._start()  # so that the next request finds it ready
-            return {}
-        raise InternalError("the grammar compiler cannot be started")
+        return answer or {}
+
+    def _running(self, deadline: float) -> subprocess.Popen[bytes]:
+        """The process, ready. One that is not there by then goes on starting."""
+        if self._process is None:
+            self._start()
+        process = self._process
+        if process is None or not self._ready(deadline - time.monotonic()):
+            if process is not None and process.poll() is not None:
+                self._kill()
+            raise ResourceExhausted("the grammar compiler is starting", retry_after=1.0)
+        return process
 
     def _start(self) -> None:
         if self._closed:
             raise InternalError("the grammar compiler is closed")
-        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+        environment = dict(
+            os.environ,
+            PYTHONPATH=os.pathsep.join(filter(None, sys.path)),
+            # It forks, which wants no threads; NumPy's BLAS would start some.
+            OPENBLAS_NUM_THREADS="1",
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.worker"],
             stdin=subprocess.PIPE,
@@ -103,30 +125,28 @@ class CompileHelper:
             stderr=subprocess.DEVNULL,
             env=environment,
         )
-        self._waiting_for_ready = True
+        self._is_ready = False
         # Nor does it outlive a helper that nobody closed.
         self._end = weakref.finalize(self, _end, self._process)
+        # More than a pipe takes at once, and it reads only after some tenths of a second.
+        greet = threading.Thread(target=_greet, args=(self._process, self._hello), daemon=True)
+        greet.start()
 
-    def _ready(self) -> subprocess.Popen[bytes]:
-        process = self._process
-        if process is None:
-            raise InternalError("the grammar compiler cannot be started")
-        if self._waiting_for_ready:
-            try:
-                _write(process, self._hello)
-                ready = _read(process, _START_SECONDS)
-            except OSError:
-                ready = None
-            if ready is None:
-                self._kill()
-                raise InternalError("the grammar compiler cannot be started")
-            self._waiting_for_ready = False
-        return process
+    def _ready(self, seconds: float) -> bool:
+        """Whether the process stands ready within so many seconds."""
+        if not self._is_ready and self._process is not None:
+            self._is_ready = _read(self._process, seconds) is not None
+        return self._is_ready
 
     def _kill(self) -> None:
         if self._process is not None:
             self._process = None
             self._end()
+
+
+def _greet(process: subprocess.Popen[bytes], hello: bytes) -> None:
+    with contextlib.suppress(OSError, ValueError):  # it ended, or was closed, before it was read
+        _write(process, hello)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

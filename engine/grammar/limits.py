@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from llguidance import LLParserLimits
 
-# Compiling, in the helper process: processor time, then wall time as the backstop for a
-# machine that is too busy. Real schemas take milliseconds.
+# Compiling, in a fork of the helper process: processor time, then wall time as the backstop for
+# a machine that is too busy. Real schemas take milliseconds.
 COMPILE_CPU_SECONDS = 0.8
-COMPILE_WALL_SECONDS = 1.8
+COMPILE_WALL_SECONDS = 1.6
+# For the helper's answer, and before that for its start again if it is not there: together they
+# stay below two seconds.
+ANSWER_SECONDS = 1.8
 # Seconds that a constraint may wait for its turn at the compiler, behind others: several of
 # those above may be ahead of it before it is turned away with a time to come back.
 COMPILE_QUEUE_SECONDS = 10.0

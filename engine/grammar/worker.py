@@ -1,13 +1,14 @@
 """The helper process that compiles constraints: ``python -m mlxforge.engine.grammar.worker``.
 
-A compiler bomb, or a fault in native code, ends this process and nothing else. Requests and
-answers are JSON objects, one a line, on stdin and stdout:
+Each request is compiled in a fork of this process, which stands ready with everything loaded:
+a compiler bomb, or a fault in native code, ends the fork and nothing else, and the next one is
+there in milliseconds. Requests and answers are JSON objects, one a line, on stdin and stdout:
 
     first line in:   {"tokens": [base64, …], "special": [id, …], "eos": [id, …]}
     first line out:  {"ready": true}
     request:         {"kind": "json_schema", "source": "…", "choices": […]}
                      or {"kind": "template", "source": Lark text, "choices": [JSON Schema, …]}
-    answer:          {"grammar": "…"} | {"complex": "why"}
+    answer:          {"grammar": "…"} | {"complex": "why"} | {} (the fork did not survive it)
                      or {"refused": "why", "pointer": "#/a", "schema": index in a template}
 """
 
@@ -15,9 +16,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import resource
+import select
 import signal
 import sys
+import time
 from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer
@@ -117,11 +121,45 @@ def main() -> None:
     _limit_memory()
     _answer({"ready": True})
     for line in lines:
-        # The default action of SIGPROF ends the process, native code or not.
-        signal.setitimer(signal.ITIMER_PROF, limits.COMPILE_CPU_SECONDS)
-        answer = _compile(tokenizer, json.loads(line))
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        _answer(answer)
+        _answer(_compile_in_fork(tokenizer, json.loads(line)))
+
+
+def _compile_in_fork(tokenizer: LLTokenizer, request: dict[str, Any]) -> dict[str, str]:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(sys.stdin.fileno())
+            os.close(sys.stdout.fileno())
+            # The default action of SIGPROF ends the process, native code or not.
+            signal.setitimer(signal.ITIMER_PROF, limits.COMPILE_CPU_SECONDS)
+            with os.fdopen(writer, "wb") as out:
+                out.write(json.dumps(_compile(tokenizer, request)).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    try:
+        return _read(reader, limits.COMPILE_WALL_SECONDS)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(reader)
+
+
+def _read(reader: int, seconds: float) -> dict[str, str]:
+    """What a fork writes until it ends; empty when it ends early or takes longer."""
+    deadline = time.monotonic() + seconds
+    received = bytearray()
+    while select.select([reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        piece = os.read(reader, 1 << 16)
+        if not piece:
+            break
+        received += piece
+    try:
+        answer: dict[str, str] = json.loads(received)
+    except ValueError:
+        return {}
+    return answer
 
 
 def _answer(message: dict[str, Any]) -> None:

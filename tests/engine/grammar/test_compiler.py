@@ -21,8 +21,8 @@ from mlxforge.engine.tokenizer import Tokenizer
 
 from .walk import walk
 
-# The limit is 1.8 s of wall time, of which a busy test machine may add to.
-SECONDS = 2.5
+# The compiler's own limit is 1.8 s of wall time.
+SECONDS = 2.0
 MEGABYTES = 64
 
 
@@ -142,9 +142,20 @@ def bombed(tokenizer: Tokenizer) -> Iterator[GrammarCompiler]:
     compiler.close()
 
 
+def patiently(compiler: GrammarCompiler, constraint: Constraint) -> Any:
+    """The grammar; a helper that is just starting on a busy machine asks to come back."""
+    while True:
+        try:
+            return compiler.compile(constraint)
+        except ResourceExhausted as error:
+            if error.retry_after is None:
+                raise
+            time.sleep(error.retry_after)
+
+
 @pytest.mark.parametrize("name", BOMBS)
 def test_row_21_bombs_are_refused(bombed: GrammarCompiler, name: str) -> None:
-    bombed.compile(schema({"const": name}))  # the helper is up again after the last one
+    patiently(bombed, schema({"const": name}))  # the helper is up again after the last one
     before = resident(os.getpid()) if os.path.exists("/proc/self/statm") else 0
     ran = [0]
     stop = threading.Event()
@@ -165,6 +176,30 @@ def test_row_21_bombs_are_refused(bombed: GrammarCompiler, name: str) -> None:
     assert ran[0] >= int(seconds / 0.1), "the process stood still"
     if before:
         assert resident(os.getpid()) - before < MEGABYTES
+
+
+def seconds_to_refuse(compiler: GrammarCompiler, bomb: Constraint) -> float:
+    start = time.monotonic()
+    with pytest.raises((InvalidRequest, ResourceExhausted)):
+        compiler.compile(bomb)
+    return time.monotonic() - start
+
+
+def test_a_bomb_costs_the_one_after_it_nothing(bombed: GrammarCompiler) -> None:
+    """Each ends only its fork: the helper stands ready again at once."""
+    patiently(bombed, schema({"const": "before the bombs"}))
+    pid = bombed.helper.pid
+    for name in ("oneOf-product", "denied-properties", "giant-repeat", "oneOf-product"):
+        assert seconds_to_refuse(bombed, BOMBS[name]) < SECONDS
+        assert bombed.helper.pid == pid
+
+
+def test_the_bound_holds_while_the_helper_starts_again(bombed: GrammarCompiler) -> None:
+    pid = bombed.helper.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert seconds_to_refuse(bombed, BOMBS["oneOf-product"]) < SECONDS
+    assert bombed.helper.pid != pid
 
 
 @pytest.mark.parametrize(
@@ -209,7 +244,7 @@ def test_row_22_the_cache_is_bounded_in_bytes(tokenizer: Tokenizer) -> None:
         tokenizer, tokenizer.vocab_size, tokenizer.eos_token_ids, cache_bytes=room
     )
     try:
-        for index in range(150):
+        for index in range(40):
             compiler.compile(schema({"const": f"number {index}"}))
             assert compiler.cached_bytes <= room
         assert compiler.cached_bytes > room // 2
@@ -236,7 +271,7 @@ def test_row_23_a_dead_or_hung_compiler_fails_one_request(
     bombed: GrammarCompiler, number: signal.Signals
 ) -> None:
     asked = schema({"enum": ["asked when it dies", number.name]})
-    bombed.compile(schema({"const": number.name}))
+    patiently(bombed, schema({"const": number.name}))
     pid = bombed.helper.pid
     assert pid is not None
     errors: list[EngineError] = []
@@ -257,7 +292,7 @@ def test_row_23_a_dead_or_hung_compiler_fails_one_request(
     thread.join(timeout=10)
     assert not thread.is_alive()
     assert [type(error) for error in errors] == [ResourceExhausted]
-    assert walk(bombed.compile(schema({"const": [number.name]})), 0) is not None
+    assert walk(patiently(bombed, schema({"const": [number.name]})), 0) is not None
     assert bombed.helper.pid != pid
 
 
@@ -266,7 +301,7 @@ def test_a_helper_that_died_between_requests_is_replaced(bombed: GrammarCompiler
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     time.sleep(0.1)
-    bombed.compile(schema({"const": "after its death"}))
+    patiently(bombed, schema({"const": "after its death"}))
     assert bombed.helper.pid != pid
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -132,6 +133,19 @@ RECORD = {
     "required": ["name", "age"],
     "additionalProperties": False,
 }
+
+
+def test_the_compiler_is_there_before_the_first_constraint(serving: Serving) -> None:
+    """So that the first constrained request is not slower than the next."""
+    assembly = serving.engine._assembly
+    assert assembly is not None
+    limit = time.monotonic() + 30
+    while assembly.preparer._grammar_compiler is None and time.monotonic() < limit:
+        time.sleep(0.02)
+    compiler = assembly.preparer._grammar_compiler
+    assert compiler is not None and compiler.helper.pid is not None
+    serving.ask(serving.request("Hi", constraint=json_schema({"const": 1}), max_tokens=4))
+    assert assembly.preparer._grammar_compiler is compiler
 
 
 def test_everything_works_together_with_a_constraint(serving: Serving) -> None:
