@@ -27,11 +27,13 @@ from mlxforge.engine.config import EngineConfig
 from mlxforge.engine.limits import Limits
 
 from .security import AuthSettings, TlsSettings
+from .telemetry.settings import MetricsSettings, TelemetrySettings
 
 ENV_PREFIX = "MLXFORGE_"
 DEFAULT_FILE = "mlxforge.toml"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
 EXEMPTIBLE = ("health", "reflection")
 
 _log = logging.getLogger("mlxforge.service.config")
@@ -71,10 +73,18 @@ class Settings:
     """How long it has to answer."""
     log_level: str = "info"
     """debug, info, warning or error."""
+    log_format: str = "text"
+    """text, or json: one object a line."""
+    log_prompts: bool = False
+    """Log how every prompt begins, too. Prompts are their users' own: think twice."""
     tls: TlsSettings = field(default_factory=TlsSettings)
     """Encryption of TCP addresses."""
     auth: AuthSettings = field(default_factory=AuthSettings)
     """Who may call."""
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    """Metrics for Prometheus."""
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    """Traces and channelz."""
     limits: Limits = field(default_factory=Limits)
     """Most of everything one request may hold."""
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -90,6 +100,14 @@ class Settings:
             raise ConfigError(
                 f"log_level must be one of {', '.join(LOG_LEVELS)}, not {self.log_level!r}"
             )
+        if self.log_format not in LOG_FORMATS:
+            raise ConfigError(
+                f"log_format must be one of {', '.join(LOG_FORMATS)}, not {self.log_format!r}"
+            )
+        if self.metrics.address:
+            _check_address(self.metrics.address, "metrics.address")
+            if self.metrics.address.startswith("unix:"):
+                raise ConfigError("metrics.address must be host:port, as in 127.0.0.1:9464")
         if not self.address:
             raise ConfigError("address must name at least one place to listen")
         for address in self.address:
@@ -128,6 +146,12 @@ class Settings:
                     f"{', and without '.join(lacking)}. Set them up, or listen on 127.0.0.1, "
                     f"or, to let anyone in who can reach it, add --allow-insecure-bind"
                 )
+        metrics = self.metrics.address
+        if metrics and not (self.allow_insecure_bind or _is_local(metrics)):
+            raise ConfigError(
+                f"metrics.address: {metrics} can be reached from other machines, and nobody is "
+                f"asked for a token there. Listen on 127.0.0.1, or add --allow-insecure-bind"
+            )
 
 
 def load_settings(
@@ -302,15 +326,15 @@ def _flattened(settings: Settings) -> Iterator[tuple[str, Any]]:
         yield name, getattr(getattr(settings, group) if group else settings, inner)
 
 
-def _check_address(address: str) -> None:
+def _check_address(address: str, name: str = "address") -> None:
     if address.startswith("unix:"):
         if address == "unix:":
-            raise ConfigError("address: unix: needs a path, as in unix:/run/mlxforge.sock")
+            raise ConfigError(f"{name}: unix: needs a path, as in unix:/run/mlxforge.sock")
         return
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ConfigError(
-            f"address: {address!r} must be host:port or unix:path, as in {DEFAULT_ADDRESS}"
+            f"{name}: {address!r} must be host:port or unix:path, as in {DEFAULT_ADDRESS}"
         )
 
 
