@@ -26,6 +26,7 @@ from typing import Any
 from mlxforge.engine.config import EngineConfig
 from mlxforge.engine.limits import Limits
 
+from .registry.settings import ModelsSettings
 from .security import AuthSettings, TlsSettings
 from .telemetry.settings import MetricsSettings, TelemetrySettings
 
@@ -89,6 +90,8 @@ class Settings:
     """Most of everything one request may hold."""
     engine: EngineConfig = field(default_factory=EngineConfig)
     """How each model is served."""
+    models: ModelsSettings = field(default_factory=ModelsSettings)
+    """Which models may be loaded, how many at once, and when they are unloaded."""
 
     def __post_init__(self) -> None:
         for name, value in _flattened(self):

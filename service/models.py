@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import PurePath
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mlxforge.engine.client import EngineClient
 
 from .config import ConfigError, Settings
-from .registry import Registry
+from .registry import EngineFactory, Registry
+from .registry.room import Room, weight_file_bytes
+from .registry.sources import Sources, default_id
 
 if TYPE_CHECKING:
     from mlxforge.engine.loader import ProgressCallback
@@ -28,11 +32,17 @@ def open_registry(settings: Settings, progress: ProgressOf = _silent) -> Registr
     The first model that generates answers requests which name none, the first that embeds
     those to embed.
     """
-    registry = Registry()
+    sources = Sources(settings.models.allow, packaged_models())
+    registry = Registry(
+        engine_factory(settings),
+        settings.models,
+        sources=sources,
+        open_room=partial(_open_room, settings),
+    )
     for name in settings.model or default_models():
         model_id, source = split_name(name)
         try:
-            registry.add(model_id, _engine(model_id, source, settings, progress(model_id)))
+            registry.add(model_id, source=source, progress=progress(model_id))
         except ValueError as error:
             raise ConfigError(f"{error}: give one another, as in my-model={source}") from error
     return registry
@@ -43,7 +53,7 @@ def split_name(name: str) -> tuple[str, str]:
     model_id, equals, source = name.partition("=")
     if equals and model_id and source:
         return model_id, source
-    return PurePath(name).name.removesuffix(".gguf") or name, name
+    return default_id(name), name
 
 
 def default_models() -> tuple[str, ...]:
@@ -53,10 +63,49 @@ def default_models() -> tuple[str, ...]:
     return DEFAULT_MODELS
 
 
-def _engine(
-    model_id: str, source: str, settings: Settings, progress: ProgressCallback | None
-) -> EngineClient:
-    # Imported here: the engine brings MLX, which a client's command line can do without.
-    from mlxforge.engine.local import LocalEngine
+def packaged_models() -> Iterable[str]:
+    """Names of the models that come as Python packages."""
+    from mlxforge.engine.loader.catalog import PACKAGED_MODELS
 
-    return LocalEngine(source, settings.engine, model_id=model_id, progress=progress)
+    return PACKAGED_MODELS
+
+
+def engine_factory(settings: Settings) -> EngineFactory:
+    """Makes engines as the settings say."""
+
+    def make(
+        model_id: str,
+        source: str,
+        *,
+        progress: ProgressCallback | None = None,
+        memory_budget: float | None = None,
+    ) -> EngineClient:
+        # Imported here: the engine brings MLX, which a client's command line can do without.
+        from mlxforge.engine.local import LocalEngine
+
+        config = settings.engine
+        if memory_budget is not None:
+            config = replace(config, memory_budget=memory_budget)
+        return LocalEngine(source, config, model_id=model_id, progress=progress)
+
+    return make
+
+
+async def _open_room(settings: Settings) -> Room:
+    device_bytes = await _device_bytes()
+    return Room.of(settings.models, settings.engine.memory_budget, device_bytes, weight_file_bytes)
+
+
+async def _device_bytes() -> int:
+    """Memory of the device of this process."""
+    from mlxforge.engine import blas
+    from mlxforge.engine.device import DeviceThread
+
+    blas.preload()  # before the first import of MLX in the process
+
+    def ask() -> int:
+        from mlxforge.engine.kv.budget import device_bytes
+
+        return device_bytes()
+
+    return await asyncio.wrap_future(DeviceThread.shared().call(ask))
