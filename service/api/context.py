@@ -5,6 +5,9 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, field
+from typing import Any
+
+from mlxforge.engine.errors import PermissionDenied
 
 
 def new_request_id() -> str:
@@ -27,18 +30,33 @@ class CallRecord:
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """One call: ``deadline`` is a ``time.monotonic()`` value, ``principal`` who calls."""
+    """One call: ``deadline`` is a ``time.monotonic()`` value."""
 
     request_id: str = field(default_factory=new_request_id)
     deadline: float | None = None
     principal: str = ""
+    """Who calls, by name; "": anyone."""
+    tenant: str = ""
+    """Cached prefixes are shared within a tenant only."""
+    models: frozenset[str] = frozenset()
+    """The only models the caller may use; empty: all."""
     record: CallRecord = field(default_factory=CallRecord, compare=False)
 
     @classmethod
-    def with_timeout(cls, seconds: float | None, principal: str = "") -> CallContext:
+    def with_timeout(cls, seconds: float | None, **fields: Any) -> CallContext:
         """A call that has so many seconds from now; None: no limit."""
         deadline = None if seconds is None else time.monotonic() + seconds
-        return cls(deadline=deadline, principal=principal)
+        return cls(deadline=deadline, **fields)
+
+    def use(self, model_id: str) -> None:
+        """Note the model that the call uses. Raises ``PermissionDenied``."""
+        self.record.model = model_id
+        if self.models and model_id not in self.models:
+            raise PermissionDenied(
+                f"{self.principal} may not use model {model_id}, only: "
+                f"{', '.join(sorted(self.models))}",
+                reason="MODEL_NOT_ALLOWED",
+            )
 
     @property
     def expired(self) -> bool:

@@ -87,7 +87,7 @@ class EmbeddingService:
         self, message: embedding_pb2.EmbedRequest, context: CallContext, request_id: str
     ) -> tuple[str, EmbeddingOutput]:
         entry = self.registry.embedder(message.model)
-        context.record.model = entry.id
+        context.use(entry.id)
         request = request_of(message, request_id, context.deadline, self.limits)
         output = await entry.client.embed(request)
         context.record.prompt_tokens += output.prompt_tokens

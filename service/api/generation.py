@@ -56,7 +56,7 @@ class GenerationService:
         self, message: generation_pb2.GenerateRequest, context: CallContext
     ) -> tuple[ModelEntry, AsyncIterator[RequestOutput]]:
         entry = self.registry.generator(message.model)
-        context.record.model = entry.id
+        context.use(entry.id)
         request = request_of(message, context, self.limits)
         return entry, entry.client.generate(request)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from mlxforge.engine.errors import FieldViolation
 from mlxforge.engine.limits import Limits
 from mlxforge.engine.request import (
@@ -25,7 +27,7 @@ def request_of(
     source = message.WhichOneof("input")
     reasoning = message.reasoning_params
     request = GenerationRequest(
-        request_id=context.request_id,
+        request_id=context.engine_id,
         prompt=message.prompt if source == "prompt" else None,
         prompt_token_ids=(
             tuple(message.prompt_token_ids.ids) if source == "prompt_token_ids" else None
@@ -40,7 +42,7 @@ def request_of(
         constraint=_constraint_of(message, violations),
         logprobs=message.logprobs if message.HasField("logprobs") else None,
         n=message.n if message.HasField("n") else 1,
-        cache_salt=message.cache_salt,
+        cache_salt=_cache_salt_of(message, context, limits, violations),
         add_special_tokens=(
             message.add_special_tokens if message.HasField("add_special_tokens") else True
         ),
@@ -50,6 +52,25 @@ def request_of(
     )
     raise_if_any([*violations, *generation_violations(request, limits)])
     return request
+
+
+def _cache_salt_of(
+    message: generation_pb2.GenerateRequest,
+    context: CallContext,
+    limits: Limits,
+    violations: list[FieldViolation],
+) -> str:
+    """The salt of the caller's own cached prefixes: how fast one is tells nobody else
+    (CVE-2025-46570).
+    """
+    salt = message.cache_salt
+    if not context.tenant:
+        return salt
+    if len(salt) > limits.max_cache_salt_chars:
+        description = f"must have at most {limits.max_cache_salt_chars} characters"
+        violations.append(FieldViolation("cache_salt", description))
+    own = f"{context.tenant}\0{salt}"
+    return hashlib.sha256(own.encode(errors="surrogatepass")).hexdigest()
 
 
 def _sampling_params_of(message: sampling_pb2.SamplingParams) -> SamplingParams:

@@ -48,7 +48,7 @@ class ModelService:
     ) -> model_pb2.GetModelResponse:
         """One model."""
         entry = self.registry.get(message.model)
-        context.record.model = entry.id
+        context.use(entry.id)
         return model_pb2.GetModelResponse(model=self._describe(entry))
 
     def _describe(self, entry: ModelEntry) -> model_pb2.Model:

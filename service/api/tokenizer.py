@@ -32,7 +32,7 @@ class TokenizerService:
     ) -> tokenizer_pb2.TokenizeResponse:
         """The tokens of a text or a conversation."""
         entry = self.registry.tokenizer(message.model)
-        context.record.model = entry.id
+        context.use(entry.id)
         ids, tokens = await entry.client.tokenize(
             self._source(message),
             add_special_tokens=(
@@ -47,7 +47,7 @@ class TokenizerService:
     ) -> tokenizer_pb2.DetokenizeResponse:
         """The text of tokens."""
         entry = self.registry.tokenizer(message.model)
-        context.record.model = entry.id
+        context.use(entry.id)
         raise_if_any(ids_violations("token_ids", message.token_ids, self.limits))
         text = await entry.client.detokenize(
             tuple(message.token_ids),

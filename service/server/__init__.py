@@ -1,5 +1,6 @@
 """The gRPC door."""
 
-from .server import BindError, Server
+from .server import Server
+from .sockets import BindError
 
 __all__ = ["BindError", "Server"]

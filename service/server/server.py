@@ -12,11 +12,14 @@ from grpc_health.v1 import health_pb2_grpc
 
 from ..api import Api
 from ..config import Settings
+from .auth import Authenticator, AuthInterceptor
 from .gate import Gate
 from .health import SERVICE as HEALTH
 from .health import HealthServicer
 from .reflection import add_reflection
 from .servicer import ApiServicer
+from .sockets import BindError, UnixSocket
+from .tls import Tls
 
 _log = logging.getLogger("mlxforge.service.server")
 
@@ -24,22 +27,24 @@ _log = logging.getLogger("mlxforge.service.server")
 CLOSE_SECONDS = 1.0
 
 
-class BindError(Exception):
-    """An address cannot be listened on; the message says why and what to do."""
-
-
 class Server:
     """One gRPC server in front of an ``Api``. Used on one asyncio loop."""
 
     def __init__(self, api: Api, settings: Settings) -> None:
+        """Reads tokens and certificates. Raises ``ConfigError``."""
         self._settings = settings
+        self._tls = Tls(settings.tls) if settings.tls.enabled else None
+        self._sockets: list[UnixSocket] = []
         self._registry = api.registry
         self._gate = Gate(settings.max_concurrent_calls)
-        self._grpc = grpc.aio.server(options=_options(settings))
+        auth = AuthInterceptor(Authenticator(settings.auth), api.methods)
+        self._grpc = grpc.aio.server(interceptors=(auth,), options=_options(settings))
         self._health = HealthServicer(api.registry, api.services)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         add_reflection(self._grpc, [*api.services, HEALTH])
-        self._grpc.add_generic_rpc_handlers((ApiServicer(api, self._gate),))
+        self._grpc.add_generic_rpc_handlers(
+            (ApiServicer(api, self._gate, share_prefixes=settings.auth.share_prefixes),)
+        )
         self._poll: asyncio.Task[None] | None = None
         self.addresses: list[str] = []
         """What it listens on; a port 0 that was asked for is the real one here."""
@@ -73,18 +78,29 @@ class Server:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._poll
         await self._grpc.stop(CLOSE_SECONDS)
+        for each in self._sockets:
+            each.remove()
 
     def _bind(self, address: str) -> str:
+        if not address.startswith("unix:"):
+            return f"{address.rpartition(':')[0]}:{self._add_port(address)}"
+        path = UnixSocket(address, self._settings.socket_mode)
+        with path.binding():
+            self._add_port(address)
+        self._sockets.append(path)
+        return address
+
+    def _add_port(self, address: str) -> int:
         try:
-            port = self._grpc.add_insecure_port(address)
+            # A Unix socket stays in this machine, and its permissions say who may use it.
+            if self._tls is None or address.startswith("unix:"):
+                return self._grpc.add_insecure_port(address)
+            return self._grpc.add_secure_port(address, self._tls.credentials)
         except RuntimeError as error:
             raise BindError(
                 f"cannot listen on {address}: is another server running there? "
                 f"Choose another with --address"
             ) from error
-        if address.startswith("unix:"):
-            return address
-        return f"{address.rpartition(':')[0]}:{port}"
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
@@ -93,6 +109,8 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.server_handshake_timeout_ms", round(settings.handshake_seconds * 1000)),
         # Two servers on one port would share its connections at random.
         ("grpc.so_reuseport", 0),
         # A client that is gone without a word is noticed after these two.

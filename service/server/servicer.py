@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -15,19 +15,20 @@ from mlxforge.engine.errors import EngineError, InvalidRequest
 from ..api import Api, CallContext, RpcMethod
 from ..api.method import closing
 from ..api.request_log import log_call
-from ..errors import status_of
+from .auth import caller
 from .gate import Gate, shutting_down
-
-DETAILS = "grpc-status-details-bin"
-
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
+from .quota import Meter
+from .status import abort
+from .tls import peer_name
 
 
 class ApiServicer(grpc.GenericRpcHandler):
     """Answers all methods of an ``Api``."""
 
-    def __init__(self, api: Api, gate: Gate) -> None:
+    def __init__(self, api: Api, gate: Gate, *, share_prefixes: bool = False) -> None:
+        """``share_prefixes`` lets callers share cached prefixes."""
         self._gate = gate
+        self._share_prefixes = share_prefixes
         self._handlers = {
             f"/{name}": self._method_handler(method) for name, method in api.methods.items()
         }
@@ -72,43 +73,43 @@ class ApiServicer(grpc.GenericRpcHandler):
         self, method: RpcMethod, requests: AsyncIterator[bytes], context: Any
     ) -> AsyncIterator[AsyncIterator[Message]]:
         """Runs a call's responses; turns its error into the RPC's status."""
-        call = CallContext.with_timeout(context.time_remaining())
+        who = caller.get()
+        principal = who.grant.name or peer_name(context.auth_context())
+        call = CallContext.with_timeout(
+            context.time_remaining(),
+            principal=principal,
+            tenant="" if self._share_prefixes else principal,
+            models=who.grant.models,
+        )
         admitted = False
         try:
-            with self._gate.admit():
+            with self._gate.admit(), who.quota.admit(call.record) as meter:
                 admitted = True
-                responses = method.handler(_parsed(method, requests), call)
+                responses = method.handler(_parsed(method, requests, meter), call)
                 async with closing(responses):
                     yield responses
         except EngineError as error:
             if not admitted:  # the API, which logs its calls, has not seen it
                 log_call(method.name, call, 0.0, error)
-            await _abort(context, error, call.request_id)
+            await abort(context, error, call.request_id)
         except asyncio.CancelledError:
             if not self._gate.expelled:
                 raise
-            await _abort(context, shutting_down(), call.request_id)
+            await abort(context, shutting_down(), call.request_id)
 
 
 async def _one(request: bytes) -> AsyncIterator[bytes]:
     yield request
 
 
-async def _parsed(method: RpcMethod, requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+async def _parsed(
+    method: RpcMethod, requests: AsyncIterator[bytes], meter: Meter
+) -> AsyncIterator[Message]:
     async for data in requests:
+        meter.request(len(data))
         try:
             request = method.request_type.FromString(data)
         except DecodeError as error:
             name = method.request_type.DESCRIPTOR.full_name
             raise InvalidRequest.of("request", f"is not a {name} message") from error
         yield request
-
-
-async def _abort(context: Any, error: EngineError, request_id: str) -> NoReturn:
-    status = status_of(error, request_id)
-    await context.abort(
-        _CODES[status.code],
-        status.message,
-        trailing_metadata=((DETAILS, status.SerializeToString()),),
-    )
-    raise AssertionError("abort always raises")
