@@ -89,7 +89,8 @@ class EmbeddingService:
         entry = self.registry.embedder(message.model)
         context.use(entry.id)
         request = request_of(message, request_id, context.deadline, self.limits)
-        output = await entry.client.embed(request)
+        async with self.registry.use(entry) as engine:
+            output = await engine.embed(request)
         context.record.prompt_tokens += output.prompt_tokens
         return entry.id, output
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mlxforge.engine.limits import Limits
 from mlxforge.engine.output import RequestOutput
+from mlxforge.engine.request import GenerationRequest
 from mlxforge.v1 import generation_pb2
 
 from ..registry import ModelEntry, Registry
@@ -58,7 +59,16 @@ class GenerationService:
         entry = self.registry.generator(message.model)
         context.use(entry.id)
         request = request_of(message, context, self.limits)
-        return entry, entry.client.generate(request)
+        return entry, self._run(entry, request)
+
+    async def _run(
+        self, entry: ModelEntry, request: GenerationRequest
+    ) -> AsyncIterator[RequestOutput]:
+        async with self.registry.use(entry) as engine:
+            outputs = engine.generate(request)
+            async with closing(outputs):
+                async for output in outputs:
+                    yield output
 
 
 def _note(output: RequestOutput, record: CallRecord) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from mlxforge.engine.errors import InvalidRequest
 from mlxforge.engine.output import Capability, ModelInfo
 from mlxforge.engine.request import Pooling
 from mlxforge.v1 import embedding_pb2, model_pb2
 
 from ..registry import ModelEntry, ModelState, Registry
+from ..registry.load import LoadStage
+from ..registry.sources import default_id
 from .context import CallContext
 from .embedding import POOLINGS
+from .method import closing
 
 _STATES = {
     ModelState.UNLOADED: model_pb2.MODEL_STATE_UNLOADED,
@@ -26,12 +31,17 @@ _CAPABILITIES = {
     Capability.REASONING: model_pb2.MODEL_CAPABILITY_REASONING,
     Capability.EMBED: model_pb2.MODEL_CAPABILITY_EMBED,
 }
+_STAGES = {
+    LoadStage.FETCHING: model_pb2.LoadModelResponse.STAGE_FETCHING,
+    LoadStage.READING: model_pb2.LoadModelResponse.STAGE_READING,
+    LoadStage.WARMING_UP: model_pb2.LoadModelResponse.STAGE_WARMING_UP,
+}
 _POOLINGS = {pooling: value for value, pooling in POOLINGS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelService:
-    """Describes the registry's models. They answer in any state."""
+    """Describes the registry's models, in any state, and lets them come and go."""
 
     registry: Registry
 
@@ -50,6 +60,36 @@ class ModelService:
         entry = self.registry.get(message.model)
         context.use(entry.id)
         return model_pb2.GetModelResponse(model=self._describe(entry))
+
+    async def load_model(
+        self, message: model_pb2.LoadModelRequest, context: CallContext
+    ) -> AsyncIterator[model_pb2.LoadModelResponse]:
+        """Load a model, tell how far it is, and at last what it is."""
+        if message.HasField("idle_ttl_seconds") and not message.idle_ttl_seconds:
+            raise InvalidRequest.of("idle_ttl_seconds", "must be at least 1")
+        context.use(message.id or default_id(message.model))
+        entry = self.registry.admit(
+            message.model, message.id, pinned=message.pinned, idle_ttl=message.idle_ttl_seconds
+        )
+        steps = self.registry.loading(entry)
+        async with closing(steps):
+            async for step in steps:
+                yield model_pb2.LoadModelResponse(
+                    stage=_STAGES[step.stage], done=step.done, total=step.total
+                )
+        yield model_pb2.LoadModelResponse(
+            stage=model_pb2.LoadModelResponse.STAGE_READY, model=self._describe(entry)
+        )
+
+    async def unload_model(
+        self, message: model_pb2.UnloadModelRequest, context: CallContext
+    ) -> model_pb2.UnloadModelResponse:
+        """Unload a model once its requests have ended."""
+        if not message.model:
+            raise InvalidRequest.of("model", "is required")
+        context.use(message.model)
+        freed = await self.registry.unload(message.model)
+        return model_pb2.UnloadModelResponse(freed_bytes=freed)
 
     def _describe(self, entry: ModelEntry) -> model_pb2.Model:
         model = model_pb2.Model(

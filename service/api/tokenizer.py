@@ -33,12 +33,10 @@ class TokenizerService:
         """The tokens of a text or a conversation."""
         entry = self.registry.tokenizer(message.model)
         context.use(entry.id)
-        ids, tokens = await entry.client.tokenize(
-            self._source(message),
-            add_special_tokens=(
-                message.add_special_tokens if message.HasField("add_special_tokens") else True
-            ),
-        )
+        source = self._source(message)
+        special = message.add_special_tokens if message.HasField("add_special_tokens") else True
+        async with self.registry.use(entry) as engine:
+            ids, tokens = await engine.tokenize(source, add_special_tokens=special)
         context.record.prompt_tokens = len(ids)
         return tokenizer_pb2.TokenizeResponse(token_ids=ids, tokens=tokens, count=len(ids))
 
@@ -49,12 +47,10 @@ class TokenizerService:
         entry = self.registry.tokenizer(message.model)
         context.use(entry.id)
         raise_if_any(ids_violations("token_ids", message.token_ids, self.limits))
-        text = await entry.client.detokenize(
-            tuple(message.token_ids),
-            skip_special_tokens=(
-                message.skip_special_tokens if message.HasField("skip_special_tokens") else True
-            ),
-        )
+        ids = tuple(message.token_ids)
+        skip = message.skip_special_tokens if message.HasField("skip_special_tokens") else True
+        async with self.registry.use(entry) as engine:
+            text = await engine.detokenize(ids, skip_special_tokens=skip)
         return tokenizer_pb2.DetokenizeResponse(text=text)
 
     def _source(self, message: tokenizer_pb2.TokenizeRequest) -> str | Chat:
