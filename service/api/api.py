@@ -24,7 +24,8 @@ from .embedding import EmbeddingService
 from .generation import GenerationService
 from .method import Handler, RpcMethod, closing, unary_stream, unary_unary
 from .model import ModelService
-from .request_log import log_call
+from .observer import CallEnd, CallObserver
+from .request_log import RequestLog
 from .tokenizer import TokenizerService
 
 
@@ -33,22 +34,29 @@ class Api:
 
     Keys are ``package.Service/Method``. An RPC of the schema that nothing implements
     answers ``Unimplemented``. Handlers raise ``EngineError`` only (and what asyncio raises
-    into a cancelled task), keep the call's deadline and write one line of log per call.
+    into a cancelled task), keep the call's deadline and tell ``observer`` of every end.
     """
 
-    def __init__(self, registry: Registry, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        limits: Limits = DEFAULT_LIMITS,
+        observer: CallObserver | None = None,
+    ) -> None:
+        """``observer``: by default, one line of log per call."""
         self.registry = registry
+        self.observer: CallObserver = RequestLog() if observer is None else observer
         self.methods: Mapping[str, RpcMethod] = MappingProxyType(
             {
                 method.name: method
                 for file, implementation in (
-                    (generation_pb2.DESCRIPTOR, GenerationService(registry, limits)),
+                    (generation_pb2.DESCRIPTOR, GenerationService(registry, limits, self.observer)),
                     (embedding_pb2.DESCRIPTOR, EmbeddingService(registry, limits)),
                     (tokenizer_pb2.DESCRIPTOR, TokenizerService(registry, limits)),
                     (model_pb2.DESCRIPTOR, ModelService(registry)),
                 )
                 for service in _services(file)
-                for method in _methods(service, implementation)
+                for method in _methods(service, implementation, self.observer)
             }
         )
 
@@ -68,7 +76,9 @@ def _services(file: FileDescriptor) -> Iterator[ServiceDescriptor]:
     yield from file.services_by_name.values()
 
 
-def _methods(service: ServiceDescriptor, implementation: object) -> Iterator[RpcMethod]:
+def _methods(
+    service: ServiceDescriptor, implementation: object, observer: CallObserver
+) -> Iterator[RpcMethod]:
     for method in service.methods:
         name = f"{service.full_name}/{method.name}"
         yield RpcMethod(
@@ -77,7 +87,7 @@ def _methods(service: ServiceDescriptor, implementation: object) -> Iterator[Rpc
             response_type=message_factory.GetMessageClass(method.output_type),
             client_streaming=method.client_streaming,
             server_streaming=method.server_streaming,
-            handler=_guarded(name, _handler(method, implementation)),
+            handler=_guarded(name, _handler(method, implementation), observer),
         )
 
 
@@ -100,8 +110,8 @@ def _unimplemented(name: str) -> Handler:
     return handler
 
 
-def _guarded(name: str, handler: Handler) -> Handler:
-    """The handler with what every call has: its deadline, typed errors, a line of log."""
+def _guarded(name: str, handler: Handler, observer: CallObserver) -> Handler:
+    """The handler with what every call has: its deadline, typed errors, an observed end."""
 
     async def guarded(requests: AsyncIterator[Any], context: CallContext) -> AsyncIterator[Message]:
         started = time.monotonic()
@@ -120,7 +130,7 @@ def _guarded(name: str, handler: Handler) -> Handler:
             ended_by = error
             raise
         finally:
-            log_call(name, context, time.monotonic() - started, ended_by)
+            observer.ended(CallEnd(name, context, time.monotonic() - started, ended_by))
 
     return guarded
 

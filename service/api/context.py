@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from google.protobuf.message import Message
+
 from mlxforge.engine.errors import PermissionDenied
 
 
@@ -17,15 +19,21 @@ def new_request_id() -> str:
 
 @dataclass(slots=True)
 class CallRecord:
-    """What the log says of a call once it has ended. No text of the request is in it."""
+    """What there is to say of a call once it has ended."""
 
+    request: Message | None = None
+    """What was asked, of calls that generate or embed once."""
     model: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
     queue_seconds: float | None = None
     first_token_seconds: float | None = None
-    finish_reason: str = ""
+    finish_reasons: list[str] = field(default_factory=list)
+    """Of the choices, in the order they ended."""
+    started: float = field(default_factory=time.perf_counter)
+    last_output: float | None = None
+    """``time.perf_counter()`` of the newest output of the first choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,9 @@ class CallContext:
     """One call: ``deadline`` is a ``time.monotonic()`` value."""
 
     request_id: str = field(default_factory=new_request_id)
+    """In logs, traces and answers. A caller may choose it, even one that others chose."""
+    own_id: str = ""
+    """An id of ours where the caller chose ``request_id``."""
     deadline: float | None = None
     principal: str = ""
     """Who calls, by name; "": anyone."""
@@ -40,6 +51,8 @@ class CallContext:
     """Cached prefixes are shared within a tenant only."""
     models: frozenset[str] = frozenset()
     """The only models the caller may use; empty: all."""
+    traceparent: dict[str, str] = field(default_factory=dict)
+    """The caller's place in a trace: W3C's ``traceparent`` and ``tracestate``."""
     record: CallRecord = field(default_factory=CallRecord, compare=False)
 
     @classmethod
@@ -57,6 +70,11 @@ class CallContext:
                 f"{', '.join(sorted(self.models))}",
                 reason="MODEL_NOT_ALLOWED",
             )
+
+    @property
+    def engine_id(self) -> str:
+        """What engines call the request: no other running one has it."""
+        return self.own_id or self.request_id
 
     @property
     def expired(self) -> bool:

@@ -39,7 +39,8 @@ class EmbeddingService:
         self, message: embedding_pb2.EmbedRequest, context: CallContext
     ) -> embedding_pb2.EmbedResponse:
         """Embed a list of inputs."""
-        model, output = await self._embed(message, context, context.request_id)
+        context.record.request = message
+        model, output = await self._embed(message, context, context.engine_id)
         return embedding_pb2.EmbedResponse(
             id=context.request_id, model=model, embeddings=_embeddings(output), usage=_usage(output)
         )
@@ -57,7 +58,7 @@ class EmbeddingService:
                 sequence = 0
                 async for message in messages:
                     await room.acquire()
-                    request_id = f"{context.request_id}-{sequence}"
+                    request_id = f"{context.engine_id}-{sequence}"
                     task = asyncio.create_task(self._embed(message, context, request_id))
                     waiting.add(task)
                     ahead.put_nowait(task)

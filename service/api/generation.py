@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from .context import CallContext, CallRecord
 from .generation_request import request_of
 from .generation_response import Collector, stream_responses
 from .method import closing
+from .observer import CallObserver, OutputWatch
 from .stream import coalesced
 
 
@@ -24,6 +26,7 @@ class GenerationService:
 
     registry: Registry
     limits: Limits
+    observer: CallObserver
 
     async def generate(
         self, message: generation_pb2.GenerateRequest, context: CallContext
@@ -31,9 +34,10 @@ class GenerationService:
         """Answer when the whole text is there."""
         entry, outputs = self._start(message, context)
         answer = Collector()
+        watch = self.observer.outputs(entry.id)
         async with closing(outputs):
             async for output in outputs:
-                _note(output, context.record)
+                _note(output, context.record, watch)
                 answer.add(output)
         return answer.response(context.request_id, entry.id)
 
@@ -44,9 +48,10 @@ class GenerationService:
         entry, outputs = self._start(message, context)
         outputs = coalesced(outputs, max_backlog=self.limits.max_stream_backlog)
         first = True
+        watch = self.observer.outputs(entry.id)
         async with closing(outputs):
             async for output in outputs:
-                _note(output, context.record)
+                _note(output, context.record, watch)
                 for response in stream_responses(output):
                     if first:
                         response.id, response.model = context.request_id, entry.id
@@ -58,6 +63,7 @@ class GenerationService:
     ) -> tuple[ModelEntry, AsyncIterator[RequestOutput]]:
         entry = self.registry.generator(message.model)
         context.use(entry.id)
+        context.record.request = message
         request = request_of(message, context, self.limits)
         return entry, self._run(entry, request)
 
@@ -71,7 +77,15 @@ class GenerationService:
                     yield output
 
 
-def _note(output: RequestOutput, record: CallRecord) -> None:
+def _note(output: RequestOutput, record: CallRecord, watch: OutputWatch | None) -> None:
+    # The choices' outputs come in turn: the first one's are as far apart as all of them.
+    if watch is not None and output.index == 0:
+        now = time.perf_counter()
+        if record.last_output is None:
+            watch.first(now - record.started)
+        else:
+            watch.gap(now - record.last_output)
+        record.last_output = now
     record.completion_tokens += len(output.token_ids)
     finish = output.finish
     if finish is not None:
@@ -79,4 +93,4 @@ def _note(output: RequestOutput, record: CallRecord) -> None:
         record.cached_tokens = finish.usage.cached_tokens
         record.queue_seconds = finish.timings.queue
         record.first_token_seconds = finish.timings.time_to_first_token
-        record.finish_reason = finish.reason.value
+        record.finish_reasons.append(finish.reason.value)
