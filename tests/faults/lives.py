@@ -111,11 +111,11 @@ class SlotLife(Simulation):
         def counted() -> bool:
             worked = step()
             self.steps += 1
-            for answer in self.harness.answers.values():
-                if answer.ended:
-                    self.limits.pop(answer.id, None)
+            for name, limit in list(self.limits.items()):
+                if self.harness.answers[name].ended:
+                    del self.limits[name]
                 else:
-                    assert self.steps <= self.limits[answer.id], f"{answer.id} starves"
+                    assert self.steps <= limit, f"{name} starves"
             return worked
 
         self.harness.step = counted  # type: ignore[method-assign]
