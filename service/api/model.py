@@ -12,7 +12,6 @@ from mlxforge.v1 import embedding_pb2, model_pb2
 
 from ..registry import ModelEntry, ModelState, Registry
 from ..registry.load import LoadStage
-from ..registry.sources import default_id
 from .context import CallContext
 from .embedding import POOLINGS
 from .method import closing
@@ -67,7 +66,7 @@ class ModelService:
         """Load a model, tell how far it is, and at last what it is."""
         if message.HasField("idle_ttl_seconds") and not message.idle_ttl_seconds:
             raise InvalidRequest.of("idle_ttl_seconds", "must be at least 1")
-        context.use(message.id or default_id(message.model))
+        context.use(self.registry.id_of(message.model, message.id))
         entry = self.registry.admit(
             message.model, message.id, pinned=message.pinned, idle_ttl=message.idle_ttl_seconds
         )
@@ -87,8 +86,9 @@ class ModelService:
         """Unload a model once its requests have ended."""
         if not message.model:
             raise InvalidRequest.of("model", "is required")
-        context.use(message.model)
-        freed = await self.registry.unload(message.model)
+        entry = self.registry.get(message.model)
+        context.use(entry.id)
+        freed = await self.registry.unload(entry.id)
         return model_pb2.UnloadModelResponse(freed_bytes=freed)
 
     def _describe(self, entry: ModelEntry) -> model_pb2.Model:
@@ -99,8 +99,8 @@ class ModelService:
             pinned=entry.pinned,
             default=self.registry.is_default(entry),
         )
-        if entry.state is ModelState.READY:
-            _add_info(model, entry.client.info)
+        if entry.state is ModelState.READY and entry.info is not None:
+            _add_info(model, entry.info)
         if entry.ready_time is not None:
             model.ready_time.FromNanoseconds(round(entry.ready_time * 1e9))
         return model

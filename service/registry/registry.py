@@ -92,6 +92,12 @@ class Registry:
         entry.pinned, entry.progress = pinned, progress
         return entry
 
+    def id_of(self, source: str, model_id: str = "") -> str:
+        """The id under which a caller's source is known, or will be. Raises ``InvalidRequest``."""
+        if source in self._entries and model_id in ("", source):
+            return source
+        return checked_id(model_id, source)
+
     def admit(
         self, source: str, model_id: str = "", *, pinned: bool = False, idle_ttl: float = 0.0
     ) -> ModelEntry:
@@ -100,11 +106,10 @@ class Registry:
         Raises ``InvalidRequest``, ``ModelNotFound``, ``PermissionDenied``, ``Unsupported``
         when the id belongs to another source, ``ResourceExhausted`` when too many are known.
         """
-        entry = self._entries.get(source) if not model_id or model_id == source else None
-        if entry is None:
+        model_id = self.id_of(source, model_id)
+        entry = self._entries.get(model_id)
+        if model_id != source or entry is None:
             checked = self._sources.checked(source)
-            model_id = checked_id(model_id, checked)
-            entry = self._entries.get(model_id)
             if entry is not None and not self._is_of(entry, checked):
                 raise Unsupported(
                     f"model {model_id} is known with another source; choose another id",

@@ -49,8 +49,6 @@ class Sources:
         be loaded exists or not. Raises ``InvalidRequest``, ``ModelNotFound`` and
         ``PermissionDenied``.
         """
-        if not source:
-            raise InvalidRequest.of("model", "is required")
         if len(source) > MAX_SOURCE_CHARS or not source.isprintable():
             raise InvalidRequest.of(
                 "model", f"must be at most {MAX_SOURCE_CHARS} printable characters"
@@ -78,8 +76,10 @@ class Sources:
 def checked_id(model_id: str, source: str) -> str:
     """The id under which a source is served: the given one, else the source's last part.
 
-    Raises ``InvalidRequest``.
+    What it may be is bounded: logs and metrics have it. Raises ``InvalidRequest``.
     """
+    if not source:
+        raise InvalidRequest.of("model", "is required")
     if not model_id:
         model_id = default_id(source)
     if len(model_id) > MAX_ID_CHARS or not MODEL_ID.fullmatch(model_id):

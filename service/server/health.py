@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mlxforge.engine.output import Capability
 
-from ..registry import ModelState, Registry
+from ..registry import Registry
 
 SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 POLL_SECONDS = 0.25
@@ -33,7 +33,8 @@ _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 class HealthServicer(health_pb2_grpc.HealthServicer):
     """Says of each service whether a model behind it serves; of "", whether all is well.
 
-    "" serves when some model serves and none is still to be loaded.
+    "" serves when some model serves and none is still to be loaded at start. A model that is
+    loaded when it is asked for serves.
     """
 
     def __init__(self, registry: Registry, services: list[str]) -> None:
@@ -104,10 +105,10 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
 
     def _current(self) -> dict[str, Any]:
         models = list(self._registry)
-        loading = any(m.state is ModelState.LOADING for m in models)
+        starting = any(m.starting for m in models)
         up = not self._registry.draining
-        serving = [m for m in models if m.serving]
-        ready = {"": bool(serving) and not loading}
+        serving = [m for m in models if m.serving or m.dormant]
+        ready = {"": bool(serving) and not starting}
         for name in self._services:
             capability = _CAPABILITIES.get(name)
             ready[name] = capability is None or any(m.can(capability) for m in serving)
