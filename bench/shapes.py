@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import tokenizers
 from mlx_lm.models import llama
 
 from mlxforge.engine.loader import LoadedModel
+from mlxforge.engine.tokenizer.control import ControlTokens
 
 # Llama 3.1 8B, Llama 3.2 1B, SmolLM2 135M.
 SHAPES: dict[str, dict[str, Any]] = {
@@ -54,6 +56,47 @@ class FillerTokenizer(SimpleNamespace):
         )
 
 
+class WordTokenizer(FillerTokenizer):
+    """A made-up vocabulary in which any text can be spelled, for grammars.
+
+    All bytes, the runs that JSON is full of, numbers, and words of syllables with a space
+    before them or not: about as many tokens of each length as vocabularies of this size have.
+    """
+
+    def __init__(self, vocab: int) -> None:
+        super().__init__(vocab)
+        self.byte_table = _made_up_tokens(vocab)
+        self.control_tokens = ControlTokens(())
+        self._ids = {token: place for place, token in enumerate(self.byte_table)}
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that a token stands for."""
+        return self.byte_table[token_id]
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """The longest token each time."""
+        found, left = [], text.encode()
+        while left:
+            size = next(n for n in range(min(12, len(left)), 0, -1) if left[:n] in self._ids)
+            found.append(self._ids[left[:size]])
+            left = left[size:]
+        return found
+
+
+def _made_up_tokens(count: int) -> list[bytes]:
+    source = random.Random(11)
+    syllables = [a + v + b for a in " bcdfghlmnprstvw" for v in "aeiou" for b in ("", *"lnrst")]
+    marks = ('": "', '", "', '":', '",', '{"', '"}', '["', '"]', "  ", ", ", ": ", "\n", "\n  ")
+    tokens = dict.fromkeys(bytes([value]) for value in range(256))
+    tokens |= dict.fromkeys(mark.encode() for mark in marks)
+    tokens |= dict.fromkeys(str(number).encode() for number in range(1000))
+    while len(tokens) < count:
+        word = "".join(source.choices(syllables, k=source.choice((1, 2, 2, 3)))).replace(" ", "")
+        form = source.choice((word, word.capitalize(), f" {word}", f" {word}"))
+        tokens[form.encode()[:12]] = None
+    return list(tokens)[:count]
+
+
 def random_model(shape: str, dtype: mx.Dtype) -> Any:
     """An mlx-lm Llama of random weights in ``dtype``, evaluated."""
     config = {
@@ -68,7 +111,7 @@ def random_model(shape: str, dtype: mx.Dtype) -> Any:
     return model
 
 
-def as_loaded(model: Any, shape: str) -> LoadedModel:
+def as_loaded(model: Any, shape: str, tokenizer: FillerTokenizer | None = None) -> LoadedModel:
     """``model`` as a load would have given it."""
     from mlx.utils import tree_flatten
 
@@ -76,7 +119,7 @@ def as_loaded(model: Any, shape: str) -> LoadedModel:
     size = sum(int(value.nbytes) for _, value in tree_flatten(model.parameters()))
     return LoadedModel(
         model=model,
-        tokenizer=FillerTokenizer(config["vocab_size"]),  # type: ignore[arg-type]
+        tokenizer=tokenizer or FillerTokenizer(config["vocab_size"]),  # type: ignore[arg-type]
         config=config,
         generation_config={},
         architecture="llama",

