@@ -51,7 +51,7 @@ class CallContext:
     """Cached prefixes are shared within a tenant only."""
     models: frozenset[str] = frozenset()
     """The only models the caller may use; empty: all."""
-    traceparent: dict[str, str] = field(default_factory=dict)
+    trace: dict[str, str] = field(default_factory=dict)
     """The caller's place in a trace: W3C's ``traceparent`` and ``tracestate``."""
     record: CallRecord = field(default_factory=CallRecord, compare=False)
 

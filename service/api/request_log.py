@@ -10,7 +10,6 @@ from google.rpc import code_pb2
 
 from mlxforge.v1 import embedding_pb2, generation_pb2
 
-from .context import CallContext
 from .observer import CallEnd, OutputWatch
 
 MAX_PROMPT_CHARS = 2000
@@ -63,13 +62,6 @@ class RequestLog:
             words,
             extra={"fields": {"request_id": context.request_id, **fields}},
         )
-
-
-def log_call(
-    method: str, context: CallContext, seconds: float, error: BaseException | None
-) -> None:
-    """Write the line of a call that never reached the API."""
-    RequestLog().ended(CallEnd(method, context, seconds, error))
 
 
 def prompt_of(request: Message) -> str:

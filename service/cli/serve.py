@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +17,7 @@ from ..registry import ModelEntry, Registry
 from ..server import BindError
 from ..server.run import Reporter
 from ..server.run import run as run_server
+from ..telemetry.logs import set_up_logging
 from .failure import CommandError, ExitCode
 from .options import Json
 from .progress import LoadProgress
@@ -108,7 +107,7 @@ def serve(
     with exits(as_json=as_json):
         try:
             settings = load_settings(flags, assignments or (), file=config)
-            _set_up_logging(settings)
+            set_up_logging(settings.log_level, settings.log_format)
             asyncio.run(_serve(settings, as_json))
         except (ConfigError, BindError) as error:
             raise CommandError(str(error), code=ExitCode.USAGE) from error
@@ -122,13 +121,8 @@ def serve(
 
 async def _serve(settings: Settings, as_json: bool) -> None:
     bars = LoadProgress(quiet=as_json)
-    registry = open_registry(settings, bars.of)
+    registry = open_registry(settings, bars.of, workers=settings.worker.enabled)
     await run_server(settings, registry, Lines() if as_json else _Terminal(bars))
-
-
-def _set_up_logging(settings: Settings) -> None:
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("mlxforge").setLevel(settings.log_level.upper())
 
 
 class Lines(Reporter):

@@ -6,7 +6,7 @@ and those that do not exist included. What it does not know is denied.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -16,14 +16,14 @@ import grpc
 from mlxforge.engine.errors import EngineError, PermissionDenied, Unauthenticated
 
 from ..api import CallContext
-from ..api.request_log import log_call
+from ..api.observer import CallEnd, CallObserver
 from ..security import AuthSettings
+from .metadata import Metadata, identity_of
 from .quota import Quota
 from .status import abort
 from .tokens import MAX_TOKEN_CHARS, TOKEN, Grant, TokenTable
 
 HEADER = "authorization"
-Metadata = Sequence[tuple[str, str | bytes]]
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 # What every token allows. All else of our own services needs an admin's, new RPCs too,
@@ -113,8 +113,11 @@ def bearer_token(metadata: Metadata) -> str:
 class AuthInterceptor(grpc.aio.ServerInterceptor):
     """Turns calls away that may not be made."""
 
-    def __init__(self, authenticator: Authenticator, methods: Collection[str]) -> None:
+    def __init__(
+        self, authenticator: Authenticator, methods: Collection[str], observer: CallObserver
+    ) -> None:
         self._authenticator = authenticator
+        self._observer = observer
         self._methods = methods
 
     async def intercept_service(
@@ -128,17 +131,18 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
             who = self._authenticator.caller_of(method, handler_call_details.invocation_metadata)
         except EngineError as error:
             # Clients choose the names of RPCs that do not exist: they stay out of the log.
-            return _refusal(method if method in self._methods else "another RPC", error)
+            name = method if method in self._methods else "another RPC"
+            return _refusal(name, error, self._observer)
         caller.set(who)
         return await continuation(handler_call_details)
 
 
-def _refusal(method: str, error: EngineError) -> _Handler:
+def _refusal(method: str, error: EngineError, observer: CallObserver) -> _Handler:
     """Ends a call of any shape, without waiting for its first message."""
 
     async def refuse(requests: object, context: Any) -> None:
-        call = CallContext()
-        log_call(method, call, 0.0, error)
+        call = CallContext(**identity_of(context.invocation_metadata()))
+        observer.ended(CallEnd(method, call, 0.0, error))
         await abort(context, error, call.request_id)
 
     return grpc.stream_stream_rpc_method_handler(refuse)

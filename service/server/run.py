@@ -15,6 +15,7 @@ from mlxforge.engine.errors import EngineError, LoadError
 from ..api import Api
 from ..config import Settings
 from ..registry import ModelEntry, Registry
+from ..telemetry.telemetry import Telemetry
 from .server import Server
 
 _log = logging.getLogger("mlxforge.service.server")
@@ -41,9 +42,11 @@ async def run(settings: Settings, registry: Registry, reporter: Reporter) -> Non
     are told to come again. Raises ``BindError``, and ``LoadError`` when no model loads.
     """
     signals = _Signals()
-    server = Server(Api(registry, settings.limits), settings)
+    telemetry = Telemetry(settings, registry)
+    server = Server(Api(registry, settings.limits, telemetry), settings)
     try:
         await server.start()
+        telemetry.start()
         reporter.listening(server.addresses)
         if await signals.first_or(_load_all(registry, reporter)):
             reporter.ready(registry, server.addresses)
@@ -54,6 +57,7 @@ async def run(settings: Settings, registry: Registry, reporter: Reporter) -> Non
     finally:
         await server.stop()
         await registry.close()
+        await asyncio.to_thread(telemetry.close)
         signals.release()
 
 

@@ -13,6 +13,8 @@ from grpc_health.v1 import health_pb2_grpc
 from ..api import Api
 from ..config import Settings
 from .auth import Authenticator, AuthInterceptor
+from .channelz import SERVICE as CHANNELZ
+from .channelz import add_channelz
 from .gate import Gate
 from .health import SERVICE as HEALTH
 from .health import HealthServicer
@@ -37,11 +39,15 @@ class Server:
         self._sockets: list[UnixSocket] = []
         self._registry = api.registry
         self._gate = Gate(settings.max_concurrent_calls)
-        auth = AuthInterceptor(Authenticator(settings.auth), api.methods)
+        auth = AuthInterceptor(Authenticator(settings.auth), api.methods, api.observer)
         self._grpc = grpc.aio.server(interceptors=(auth,), options=_options(settings))
         self._health = HealthServicer(api.registry, api.services)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        add_reflection(self._grpc, [*api.services, HEALTH])
+        services = [*api.services, HEALTH]
+        if settings.telemetry.channelz:
+            add_channelz(self._grpc)
+            services.append(CHANNELZ)
+        add_reflection(self._grpc, services)
         self._grpc.add_generic_rpc_handlers(
             (ApiServicer(api, self._gate, share_prefixes=settings.auth.share_prefixes),)
         )

@@ -14,9 +14,10 @@ from mlxforge.engine.errors import EngineError, InvalidRequest
 
 from ..api import Api, CallContext, RpcMethod
 from ..api.method import closing
-from ..api.request_log import log_call
+from ..api.observer import CallEnd
 from .auth import caller
 from .gate import Gate, shutting_down
+from .metadata import REQUEST_ID, identity_of
 from .quota import Meter
 from .status import abort
 from .tls import peer_name
@@ -28,6 +29,7 @@ class ApiServicer(grpc.GenericRpcHandler):
     def __init__(self, api: Api, gate: Gate, *, share_prefixes: bool = False) -> None:
         """``share_prefixes`` lets callers share cached prefixes."""
         self._gate = gate
+        self._observer = api.observer
         self._share_prefixes = share_prefixes
         self._handlers = {
             f"/{name}": self._method_handler(method) for name, method in api.methods.items()
@@ -80,7 +82,9 @@ class ApiServicer(grpc.GenericRpcHandler):
             principal=principal,
             tenant="" if self._share_prefixes else principal,
             models=who.grant.models,
+            **identity_of(context.invocation_metadata()),
         )
+        context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
         admitted = False
         try:
             with self._gate.admit(), who.quota.admit(call.record) as meter:
@@ -89,8 +93,8 @@ class ApiServicer(grpc.GenericRpcHandler):
                 async with closing(responses):
                     yield responses
         except EngineError as error:
-            if not admitted:  # the API, which logs its calls, has not seen it
-                log_call(method.name, call, 0.0, error)
+            if not admitted:  # the API has not seen it
+                self._observer.ended(CallEnd(method.name, call, 0.0, error))
             await abort(context, error, call.request_id)
         except asyncio.CancelledError:
             if not self._gate.expelled:

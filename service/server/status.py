@@ -9,6 +9,7 @@ import grpc
 from mlxforge.engine.errors import EngineError
 
 from ..errors import status_of
+from .metadata import REQUEST_ID
 
 DETAILS = "grpc-status-details-bin"
 
@@ -21,6 +22,6 @@ async def abort(context: Any, error: EngineError, request_id: str) -> NoReturn:
     await context.abort(
         _CODES[status.code],
         status.message,
-        trailing_metadata=((DETAILS, status.SerializeToString()),),
+        trailing_metadata=((DETAILS, status.SerializeToString()), (REQUEST_ID, request_id)),
     )
     raise AssertionError("abort always raises")
