@@ -27,6 +27,9 @@ _log = logging.getLogger("mlxforge.service.server")
 
 # After the calls have ended: for their last bytes, and for reflection streams left open.
 CLOSE_SECONDS = 1.0
+# A drain takes at least so long: clients that watch health go elsewhere meanwhile. A call that
+# is on its way when the connections close ends with CANCELLED, which no client tries again.
+LEAVE_SECONDS = 0.3
 
 
 class Server:
@@ -65,14 +68,15 @@ class Server:
 
     async def drain(self, grace: float) -> None:
         """Turn new calls away, let the running ones finish for ``grace`` seconds, end the rest."""
-        deadline = time.monotonic() + grace
+        started = time.monotonic()
         self._registry.draining = True
         self._health.update()
         _log.info("draining: %d calls have up to %g s", self._gate.active, grace)
         if not await self._gate.drain(grace):
             _log.warning("grace is over: %d calls are ended", self._gate.active)
             await self._gate.expel()
-        await self._registry.drain(max(0.0, deadline - time.monotonic()))
+        await self._registry.drain(max(0.0, started + grace - time.monotonic()))
+        await asyncio.sleep(max(0.0, started + min(grace, LEAVE_SECONDS) - time.monotonic()))
 
     async def stop(self) -> None:
         """End what still runs and stop listening."""
