@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from llguidance import LLExecutor, LLMatcher
 from numpy.typing import NDArray
 
-from mlxforge.engine.errors import EngineError, ResourceExhausted, Unsupported
+from mlxforge.engine.errors import EngineError, InternalError, ResourceExhausted, Unsupported
 
 from .limits import parser_limits
 from .vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
 
 _ALL = np.uint32(0xFFFFFFFF)
 _STATES_PER_REPLICA = 4
@@ -179,12 +182,16 @@ class GrammarState:
         other._tokens = self._tokens.copy()
         return other
 
+    def compute(self, row: NDArray[np.uint32]) -> None:
+        """Have llguidance write the next mask into ``row``, for this state alone."""
+        self.matcher.unsafe_compute_mask_ptr(row.ctypes.data, row.nbytes)
+
     def settle(self, row: NDArray[np.uint32]) -> None:
         """Turn what llguidance wrote into ``row`` into the mask of this state."""
         if self.active and not self._finish(row):
             # Another row may have broken the lexer that this one shares: start again alone.
             if self._revive():
-                self.matcher.unsafe_compute_mask_ptr(row.ctypes.data, row.nbytes)
+                self.compute(row)
             if not self._finish(row):
                 if self.matcher.is_error():
                     self._fail("became too complex", True)
@@ -256,20 +263,49 @@ def fill_masks(states: Sequence[GrammarState | None], out: NDArray[np.uint32]) -
         raise ValueError("out must be a C-contiguous uint32 array of two dimensions")
     if len(states) > out.shape[0]:
         raise ValueError("out has fewer rows than there are states")
-    work: list[tuple[LLMatcher, int]] = []
+    work: list[tuple[GrammarState, int]] = []
     for row, state in enumerate(states):
         if state is None:
             out[row] = _ALL
         elif out.shape[1] != state.vocabulary.mask_words:
             raise ValueError(f"out must have {state.vocabulary.mask_words} words a row")
         elif state.active:
-            work.append((state.matcher, row))
+            work.append((state, row))
     if work:
-        _pool().unsafe_compute_mask_ptr(work, out.ctypes.data, out.shape[1] * 4, out.shape[0])
+        _compute(work, out)
     failed = []
     for row, state in enumerate(states):
         if state is not None:
-            state.settle(out[row])
+            _guarded(state, state.settle, out[row])
             if state.error is not None:
+                out[row] = state.vocabulary.eos_words
                 failed.append(row)
     return tuple(failed)
+
+
+def _compute(work: list[tuple[GrammarState, int]], out: NDArray[np.uint32]) -> None:
+    """llguidance's masks of active states, in parallel."""
+    try:
+        _pool().unsafe_compute_mask_ptr(
+            [(state.matcher, row) for state, row in work],
+            out.ctypes.data,
+            out.shape[1] * out.itemsize,
+            out.shape[0],
+        )
+    except Exception:  # which row's fault it was is not said: each by itself
+        log.exception("masks could not be computed together")
+        for state, row in work:
+            _guarded(state, state.compute, out[row])
+
+
+def _guarded(
+    state: GrammarState, do: Callable[[NDArray[np.uint32]], None], row: NDArray[np.uint32]
+) -> None:
+    """Whatever ``do`` raises is its state's error and no other row's."""
+    try:
+        do(row)
+    except EngineError as error:
+        state.error = error
+    except Exception:
+        log.exception("a constraint failed")
+        state.error = InternalError("the constraint could not be continued")
