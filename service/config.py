@@ -29,6 +29,7 @@ from mlxforge.engine.limits import Limits
 from .registry.settings import ModelsSettings
 from .security import AuthSettings, TlsSettings
 from .telemetry.settings import MetricsSettings, TelemetrySettings
+from .worker.config import WorkerConfig
 
 ENV_PREFIX = "MLXFORGE_"
 DEFAULT_FILE = "mlxforge.toml"
@@ -92,6 +93,8 @@ class Settings:
     """How each model is served."""
     models: ModelsSettings = field(default_factory=ModelsSettings)
     """Which models may be loaded, how many at once, and when they are unloaded."""
+    worker: WorkerConfig = field(default_factory=WorkerConfig)
+    """How models are kept in processes of their own."""
 
     def __post_init__(self) -> None:
         for name, value in _flattened(self):

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mlxforge.engine.client import EngineClient
+from mlxforge.engine.config import EngineConfig
 
 from .config import ConfigError, Settings
 from .registry import EngineFactory, Registry
@@ -26,18 +27,21 @@ def _silent(model_id: str) -> None:
     return None
 
 
-def open_registry(settings: Settings, progress: ProgressOf = _silent) -> Registry:
+def open_registry(
+    settings: Settings, progress: ProgressOf = _silent, *, workers: bool = False
+) -> Registry:
     """A registry of the settings' models, none loaded yet. Raises ``ConfigError``.
 
     The first model that generates answers requests which name none, the first that embeds
-    those to embed.
+    those to embed. ``workers``: every model gets a process of its own, and this one never
+    imports MLX.
     """
     sources = Sources(settings.models.allow, packaged_models())
     registry = Registry(
-        engine_factory(settings),
+        worker_factory(settings, lambda: registry.notify()) if workers else local_factory(settings),
         settings.models,
         sources=sources,
-        open_room=partial(_open_room, settings),
+        open_room=partial(_open_room, settings, workers),
     )
     for name in settings.model or default_models():
         model_id, source = split_name(name)
@@ -70,8 +74,8 @@ def packaged_models() -> Iterable[str]:
     return PACKAGED_MODELS
 
 
-def engine_factory(settings: Settings) -> EngineFactory:
-    """Makes engines as the settings say."""
+def local_factory(settings: Settings) -> EngineFactory:
+    """Makes engines in this process."""
 
     def make(
         model_id: str,
@@ -83,17 +87,52 @@ def engine_factory(settings: Settings) -> EngineFactory:
         # Imported here: the engine brings MLX, which a client's command line can do without.
         from mlxforge.engine.local import LocalEngine
 
-        config = settings.engine
-        if memory_budget is not None:
-            config = replace(config, memory_budget=memory_budget)
+        config = _engine_config(settings, memory_budget)
         return LocalEngine(source, config, model_id=model_id, progress=progress)
 
     return make
 
 
-async def _open_room(settings: Settings) -> Room:
-    device_bytes = await _device_bytes()
+def worker_factory(settings: Settings, changed: Callable[[], None]) -> EngineFactory:
+    """Makes engines in processes of their own. ``changed``: one's health may have changed."""
+    from .worker.engine import WorkerEngine
+
+    def make(
+        model_id: str,
+        source: str,
+        *,
+        progress: ProgressCallback | None = None,
+        memory_budget: float | None = None,
+    ) -> EngineClient:
+        return WorkerEngine(
+            source,
+            _engine_config(settings, memory_budget),
+            model_id=model_id,
+            limits=settings.limits,
+            worker=settings.worker,
+            progress=progress,
+            changed=changed,
+        )
+
+    return make
+
+
+def _engine_config(settings: Settings, memory_budget: float | None) -> EngineConfig:
+    if memory_budget is None:
+        return settings.engine
+    return replace(settings.engine, memory_budget=memory_budget)
+
+
+async def _open_room(settings: Settings, workers: bool) -> Room:
+    device_bytes = await (_asked_device_bytes() if workers else _device_bytes())
     return Room.of(settings.models, settings.engine.memory_budget, device_bytes, weight_file_bytes)
+
+
+async def _asked_device_bytes() -> int:
+    """Memory of the device, as a process that imports MLX says. Raises ``LoadError``."""
+    from .worker.device import ask_device_bytes
+
+    return await ask_device_bytes()
 
 
 async def _device_bytes() -> int:

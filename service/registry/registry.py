@@ -92,6 +92,10 @@ class Registry:
         entry.pinned, entry.progress = pinned, progress
         return entry
 
+    def notify(self) -> None:
+        """An engine's health may have changed: tell the listeners."""
+        self._changed()
+
     def id_of(self, source: str, model_id: str = "") -> str:
         """The id under which a caller's source is known, or will be. Raises ``InvalidRequest``."""
         if source in self._entries and model_id in ("", source):

@@ -1,0 +1,40 @@
+"""The life of a worker's process."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+from . import messages
+from .host import Host, MakeEngine
+from .lifeline import tie_to
+from .link import Link
+
+
+def main(argv: Sequence[str], make_engine: MakeEngine) -> None:
+    """Serve the front at the other end of a socket, then end the process.
+
+    ``argv``: the program, the socket's descriptor, the front's process id, and more that is
+    of no account here.
+    """
+    end = socket.socket(fileno=int(argv[1]))
+    end.set_inheritable(False)
+    tie_to(int(argv[2]))
+    faulthandler.enable()
+    asyncio.run(_serve(end, make_engine))
+
+
+async def _serve(end: socket.socket, make_engine: MakeEngine) -> None:
+    host = Host(make_engine)
+    link: Link[messages.ToWorker] = await Link.open(
+        end, messages.to_worker, host.received, host.lost, host.refused
+    )
+    await host.serve(link)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: the interpreter's own end would wait for threads that are deep in native code.
+    os._exit(1 if host.orphaned else 0)
