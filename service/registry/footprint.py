@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 import psutil
 
 
-def resident_bytes() -> int:
-    """Resident size of this process and of all below it, in bytes. Takes some milliseconds."""
+async def resident_bytes() -> int:
+    """Resident size of this process and of all below it, in bytes."""
+    return await asyncio.to_thread(_resident_bytes)
+
+
+def _resident_bytes() -> int:
     this = psutil.Process()
     total = 0
     for process in (this, *this.children(recursive=True)):

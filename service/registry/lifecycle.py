@@ -188,7 +188,9 @@ class Lifecycle:
             if entry.load is not None:
                 entry.load.cancel(self.going(entry))
                 await asyncio.wait({entry.load.task})
-            elif entry.state is ModelState.UNLOADING:
+            # A load may have come to its end just before.
+            if entry.state in (ModelState.READY, ModelState.UNLOADING):
+                self._set(entry, ModelState.UNLOADING)
                 if not await _idle(entry, grace):
                     _log.warning("model %s: grace is over, %d end", entry.id, entry.running)
                 freed = await self._free(entry)
@@ -203,10 +205,10 @@ class Lifecycle:
         """
         held = entry.info.weight_bytes if entry.info is not None else 0
         held += entry.client.stats.kv_used_bytes
-        before = await asyncio.to_thread(resident_bytes)
+        before = await resident_bytes()
         await self._let_go(entry)
         await _idle(entry, SETTLE_SECONDS)
-        freed = max(held, before - await asyncio.to_thread(resident_bytes))
+        freed = max(held, before - await resident_bytes())
         _log.info("model %s is unloaded, %d MiB are free", entry.id, freed >> 20)
         return freed
 

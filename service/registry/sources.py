@@ -7,6 +7,7 @@ what its operator named: at start, by the packages that are installed, or by ``m
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePath
@@ -39,7 +40,7 @@ class Sources:
         if source in self._packaged:
             return source
         path = Path(source).expanduser()
-        return str(path.resolve()) if path.is_absolute() or path.exists() else source
+        return os.path.realpath(path) if path.is_absolute() or path.exists() else source
 
     def checked(self, source: str) -> str:
         """What a caller asked for, as ``real`` has it.
@@ -54,7 +55,7 @@ class Sources:
                 "model", f"must be at most {MAX_SOURCE_CHARS} printable characters"
             )
         is_path = source.startswith("/")
-        real = str(Path(source).resolve()) if is_path else source
+        real = os.path.realpath(source) if is_path else source
         if real in self._packaged or real in self._named:
             return real
         is_hub_id = HUB_ID.fullmatch(source) and ".." not in source
