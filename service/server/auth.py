@@ -42,7 +42,14 @@ _OPEN_TO_ALL = frozenset(
         "ModelService/GetModel",
     )
 )
-_STANDARD = {"health": "grpc.health.", "reflection": "grpc.reflection."}
+_STANDARD = {
+    "health": ("grpc.health.v1.Health/",),
+    "reflection": (
+        "grpc.reflection.v1.ServerReflection/",
+        "grpc.reflection.v1alpha.ServerReflection/",
+    ),
+}
+_ANY_TOKEN = sum(_STANDARD.values(), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class Authenticator:
     def __init__(self, settings: AuthSettings) -> None:
         """Reads the tokens. Raises ``ConfigError``."""
         self._table = TokenTable(settings) if settings.enabled else None
-        self._exempt = tuple(_STANDARD[name] for name in settings.exempt)
+        self._exempt = sum((_STANDARD[name] for name in settings.exempt), ())
         self._quotas: dict[str, Quota] = {}
 
     def caller_of(self, method: str, metadata: Metadata) -> Caller:
@@ -87,9 +94,6 @@ class Authenticator:
         quota = self._quotas.setdefault(grant.name, Quota())
         quota.limit(grant.max_concurrent_calls, grant.tokens_per_minute)
         return Caller(grant, quota)
-
-
-_ANY_TOKEN = tuple(_STANDARD.values())
 
 
 def bearer_token(metadata: Metadata) -> str:
