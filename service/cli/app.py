@@ -18,6 +18,7 @@ from .failure import EXIT_CODES_HELP
 from .generate import generate
 from .models import models
 from .serve import serve
+from .top import top
 from .version import installed, version
 
 app = typer.Typer(
@@ -48,7 +49,7 @@ def _options(
         raise typer.Exit()
 
 
-COMMANDS: tuple[Any, ...] = (serve, generate, chat, embed, models, config, version)
+COMMANDS: tuple[Any, ...] = (serve, generate, chat, embed, models, top, config, version)
 
 for command in COMMANDS:
     app.command()(command)
