@@ -18,6 +18,8 @@ from mlxforge.engine.output import Capability
 from ..registry import Registry
 
 SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+MODEL = "model/"
+"""Before a model's id: the name by which its own state is asked for."""
 POLL_SECONDS = 0.25
 """How often engines are asked whether they are healthy; changes of state are told."""
 
@@ -34,7 +36,8 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
     """Says of each service whether a model behind it serves; of "", whether all is well.
 
     "" serves when some model serves and none is still to be loaded at start. A model that is
-    loaded when it is asked for serves.
+    loaded when it is asked for serves. ``model/ID`` is the state of one model; those names are
+    not listed, since health may be asked for without a token and ids may not be everybody's.
     """
 
     def __init__(self, registry: Registry, services: list[str]) -> None:
@@ -70,8 +73,10 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         self.update()
         status = self._statuses.get(request.service)
         if status is None:
-            known = ", ".join(name or "(empty)" for name in self._statuses)
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"no such service; there are: {known}")
+            known = ", ".join(name or "(empty)" for name in self._listed)
+            await context.abort(
+                grpc.StatusCode.NOT_FOUND, f"no such service; there are: {known}, {MODEL}ID"
+            )
         return health_pb2.HealthCheckResponse(status=status)
 
     async def List(
@@ -84,7 +89,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         return health_pb2.HealthListResponse(  # type: ignore[attr-defined]
             statuses={
                 name: health_pb2.HealthCheckResponse(status=status)
-                for name, status in self._statuses.items()
+                for name, status in self._listed.items()
             }
         )
 
@@ -99,6 +104,10 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
                 last = status
             await changed.wait()
 
+    @property
+    def _listed(self) -> dict[str, Any]:
+        return {n: status for n, status in self._statuses.items() if not n.startswith(MODEL)}
+
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
@@ -112,4 +121,5 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         for name in self._services:
             capability = _CAPABILITIES.get(name)
             ready[name] = capability is None or any(m.can(capability) for m in serving)
+        ready |= {MODEL + m.id: m.serving or m.dormant for m in models}
         return {name: _SERVING if up and ok else _NOT_SERVING for name, ok in ready.items()}

@@ -49,6 +49,25 @@ async def test_a_service_is_up_when_a_model_can_do_it(start: Start) -> None:
     assert await check(client, EMBEDDING) == SERVING
 
 
+async def test_each_model_has_a_name(start: Start) -> None:
+    """``model/ID``: one of two fails, the other serves; the names are told to nobody."""
+    client = await start()
+    other = FakeEngine(model_id="other")
+    client.registry.add("other", other)
+    assert await check(client, "model/fake") == SERVING
+    assert await check(client, "model/other") == NOT_SERVING
+    await client.registry.load("other")
+    assert await check(client, "model/other") == SERVING
+    other.loaded = False
+    assert await check(client, "model/other") == NOT_SERVING
+    assert await check(client, "model/fake") == await check(client) == SERVING
+    listed = await stub_of(client).List(health_pb2.HealthListRequest())  # type: ignore[attr-defined]
+    assert not any(name.startswith("model/") for name in listed.statuses)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await check(client, "model/nope")
+    assert "other" not in (caught.value.details() or "")
+
+
 async def test_unknown_services(start: Start) -> None:
     client = await start()
     with pytest.raises(grpc.aio.AioRpcError) as caught:
