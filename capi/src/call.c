@@ -8,13 +8,13 @@
 #define LONGEST_METHOD 255
 
 message *message_new(const void *data, size_t size) {
-    message *m = size < SIZE_MAX - sizeof *m ? malloc(sizeof *m + size + 1) : NULL;
+    message *m = malloc(sizeof *m + size + 1); /* no overflow: `size` bytes are there */
     if (m == NULL) {
         return NULL;
     }
     m->next = NULL;
     m->size = size;
-    if (data != NULL && size > 0) {
+    if (size > 0) {
         memcpy(m->data, data, size);
     }
     m->data[size] = '\0';
@@ -133,6 +133,18 @@ void call_finish_locked(call *c, error *e) {
     queue_touch_locked(c);
 }
 
+error *call_take_error(uint64_t call_id) {
+    pthread_mutex_lock(&state_lock);
+    call *c = (call *)handle_get_locked(call_id, KIND_CALL);
+    error *e = error_static(ERROR_BAD_CALL);
+    if (c != NULL) {
+        e = c->error;
+        c->error = NULL;
+    }
+    pthread_mutex_unlock(&state_lock);
+    return e;
+}
+
 bool call_has_event_locked(const call *c) {
     return c->first != NULL || (c->finished && !c->ended);
 }
@@ -235,13 +247,15 @@ static void take_message_locked(call *c, const void **data, size_t *size) {
 
 /* The next event of a call, which the caller holds a reference to. */
 static mlxforge_event next_locked(call *c, const deadline *d, const void **data, size_t *size) {
-    while (!c->freed && c->first == NULL && !c->finished) {
-        if (!cond_wait(&c->changed, &state_lock, d) && c->first == NULL && !c->finished) {
-            return c->freed ? MLXFORGE_ERROR : MLXFORGE_TIMEOUT;
-        }
+    bool waiting = true;
+    while (waiting && c->first == NULL && !c->finished) {
+        waiting = cond_wait(&c->changed, &state_lock, d);
     }
-    if (c->freed) {
+    if (c->freed) { /* which finished it */
         return MLXFORGE_ERROR;
+    }
+    if (c->first == NULL && !c->finished) {
+        return MLXFORGE_TIMEOUT;
     }
     mlxforge_event event = MLXFORGE_MESSAGE;
     if (c->first != NULL) {
@@ -390,9 +404,8 @@ void mlxforge_call_free(mlxforge_call *handle) {
         cancel_locked(c);
         c->freed = true;
         pthread_cond_broadcast(&c->changed);
-        if (c->error != NULL && c->error->borrowed && c->error->base.references > 0 &&
-            handle_get_locked(c->error->base.id, KIND_ERROR) == &c->error->base) {
-            handle_remove_locked(&c->error->base);
+        if (c->error != NULL && handle_get_locked(c->error->base.id, KIND_ERROR) != NULL) {
+            handle_remove_locked(&c->error->base); /* of mlxforge_call_error */
         }
         handle_remove_locked(&c->base);
         call_unref_locked(c, &dead);

@@ -32,16 +32,8 @@ void engine_remove_call_locked(call *c) {
 /* Waits for an operation on an engine to end. NULL, or the error, now the caller's. */
 static error *wait_for(uint64_t call_id) {
     mlxforge_call *handle = HANDLE_POINTER(mlxforge_call, call_id);
-    error *failure = NULL;
-    if (mlxforge_call_next(handle, -1, NULL, NULL) != MLXFORGE_END) {
-        pthread_mutex_lock(&state_lock);
-        call *c = (call *)handle_get_locked(call_id, KIND_CALL);
-        if (c != NULL) {
-            failure = c->error;
-            c->error = NULL;
-        }
-        pthread_mutex_unlock(&state_lock);
-    }
+    bool ended = mlxforge_call_next(handle, -1, NULL, NULL) == MLXFORGE_END;
+    error *failure = ended ? NULL : call_take_error(call_id);
     mlxforge_call_free(handle);
     return failure;
 }

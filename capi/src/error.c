@@ -63,7 +63,7 @@ error *error_static(static_error which) {
 }
 
 static bool is_static(const error *e) {
-    return e >= statics && e < statics + STATIC_ERRORS;
+    return (uintptr_t)e - (uintptr_t)statics < sizeof statics;
 }
 
 /* One block: the error, its message, its details. */

@@ -32,18 +32,6 @@ static uint64_t start(
     return id;
 }
 
-/* The error of a call that has failed, now the caller's. */
-static error *take_error(uint64_t call_id) {
-    pthread_mutex_lock(&state_lock);
-    call *c = (call *)handle_get_locked(call_id, KIND_CALL);
-    error *e = c == NULL ? error_static(ERROR_BAD_CALL) : c->error;
-    if (c != NULL) {
-        c->error = NULL;
-    }
-    pthread_mutex_unlock(&state_lock);
-    return e;
-}
-
 /* Waits for a call's one response. */
 static error *wait_one(uint64_t call_id, const void **response, size_t *size) {
     mlxforge_call *handle = HANDLE_POINTER(mlxforge_call, call_id);
@@ -51,7 +39,7 @@ static error *wait_one(uint64_t call_id, const void **response, size_t *size) {
     case MLXFORGE_MESSAGE:
         return NULL;
     case MLXFORGE_ERROR:
-        return take_error(call_id);
+        return call_take_error(call_id);
     default:
         return error_new(MLXFORGE_STATUS_INTERNAL, "INTERNAL", "the call ended without a response");
     }
@@ -152,7 +140,7 @@ int32_t mlxforge_generate_text(
             break;
         }
         failure = event == MLXFORGE_MESSAGE ? hand_text(response, size, function, user_data)
-                                            : take_error(id);
+                                            : call_take_error(id);
     }
     mlxforge_call_free(handle);
     return give(error_out, failure);
@@ -195,8 +183,11 @@ static error *copy_vectors(
                     *dimensions);
             }
         }
-        if (vectors != NULL && row < count) {
-            copy_values(&field, vectors + row * *dimensions, *dimensions);
+        float *to = vectors != NULL && row < count ? vectors + row * *dimensions : NULL;
+        if (copy_values(&field, to, *dimensions) != *dimensions) {
+            return error_new(
+                MLXFORGE_STATUS_INTERNAL, "INTERNAL", "vectors[%zu]: not as long as the first",
+                row);
         }
         row++;
     }

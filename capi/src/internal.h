@@ -197,7 +197,7 @@ typedef struct call {
     bool ended;     /* its end was taken */
 } call;
 
-message *message_new(const void *data, size_t size); /* data NULL: bytes left unset */
+message *message_new(const void *data, size_t size); /* a copy; NULL: no memory */
 void message_list_free(message *m);
 /* Starts any operation. On success the handle's id, else 0 and *failure. */
 uint64_t call_begin(
@@ -205,6 +205,9 @@ uint64_t call_begin(
     int32_t request_codec, int32_t response_codec, int64_t timeout_ms, error **failure);
 /* Ends a call once; a second end is destroyed. */
 void call_finish_locked(call *c, error *e);
+/* The error of a call that has failed, now the caller's. That of a bad handle, when the host has
+   freed a call that was not its own. */
+error *call_take_error(uint64_t call_id);
 bool call_has_event_locked(const call *c);
 void call_unref_locked(call *c, call **dead); /* chains what is to be destroyed to *dead */
 void call_destroy_chain(call *dead);          /* without the lock */

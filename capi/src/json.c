@@ -53,20 +53,21 @@ void text_put(text_buffer *b, const char *text) {
 }
 
 void text_put_quoted(text_buffer *b, const char *text) {
+    static const char escaped[] =
+        "\"\\\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"
+        "\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f";
     put_bytes(b, "\"", 1);
-    const char *plain = text;
-    for (const char *at = text; *at != '\0'; at++) {
-        unsigned char c = (unsigned char)*at;
-        if (c >= 0x20 && c != '"' && c != '\\') {
-            continue;
+    for (;; text++) {
+        size_t plain = strcspn(text, escaped);
+        put_bytes(b, text, plain);
+        text += plain;
+        if (*text == '\0') {
+            break;
         }
         char escape[8];
-        int length = snprintf(escape, sizeof escape, "\\u%04x", c);
-        put_bytes(b, plain, (size_t)(at - plain));
+        int length = snprintf(escape, sizeof escape, "\\u%04x", (unsigned char)*text);
         put_bytes(b, escape, (size_t)length);
-        plain = at + 1;
     }
-    put_bytes(b, plain, strlen(plain));
     put_bytes(b, "\"", 1);
 }
 

@@ -70,6 +70,14 @@ static void log_line(int32_t level, const char *source, const char *text, void *
     (void)level, (void)source, (void)text, (void)user_data;
 }
 
+/* All that can be asked of an error; frees it. */
+static void read_error(mlxforge_error *error) {
+    size_t size;
+    CHECK(mlxforge_error_message(error) != NULL);
+    CHECK((mlxforge_error_details(error, &size) == NULL) == (mlxforge_error_code(error) == 0));
+    mlxforge_error_free(error);
+}
+
 /* Takes a call to its end. */
 static void finish(mlxforge_call *call) {
     mlxforge_event event = MLXFORGE_MESSAGE;
@@ -83,39 +91,70 @@ static void finish(mlxforge_call *call) {
     mlxforge_call_free(call);
 }
 
-/* One of everything. */
-static void scenario(mlxforge_engine *engine) {
+static mlxforge_call *start(mlxforge_engine *engine, const char *method) {
     mlxforge_error *error;
-    mlxforge_engine *second = mlxforge_engine_open("{}", &error);
-    CHECK((second == NULL) == (mlxforge_error_code(error) != 0));
-    mlxforge_error_free(error);
-    mlxforge_call *call = mlxforge_call_start(
-        second, "mlxforge.v1.GenerationService/StreamGenerate", "{}", 2, MLXFORGE_CODEC_JSON, -1,
-        &error);
-    mlxforge_error_free(error);
+    mlxforge_call *call =
+        mlxforge_call_start(engine, method, "{}", 2, MLXFORGE_CODEC_JSON, -1, &error);
+    CHECK((call == NULL) == (mlxforge_error_code(error) != 0));
+    read_error(error);
+    return call;
+}
+
+static void use_queue(mlxforge_engine *engine) {
+    mlxforge_call *call = start(engine, "mlxforge.v1.GenerationService/StreamGenerate");
     mlxforge_queue *queue = mlxforge_queue_new();
-    mlxforge_queue_add(queue, call, &error);
-    mlxforge_queue_add(queue, NULL, NULL);
+    void *tag = NULL;
+    mlxforge_queue_add(queue, call, &tag);
+    if (queue != NULL && call != NULL) {
+        CHECK(mlxforge_queue_next(queue, 20000, &tag) != MLXFORGE_TIMEOUT && tag == &tag);
+    }
+    mlxforge_queue_add(queue, NULL, NULL); /* a bad one */
+    mlxforge_queue_next(queue, 0, &tag);
     finish(call);
     mlxforge_queue_free(queue);
-    call = mlxforge_call_start(
-        second, "mlxforge.v1.EmbeddingService/StreamEmbed", "{}", 2, MLXFORGE_CODEC_JSON, -1, NULL);
+}
+
+static void use_calls(mlxforge_engine *engine) {
+    mlxforge_call *call = start(engine, "mlxforge.v1.EmbeddingService/StreamEmbed");
     mlxforge_call_send(call, "{}", 2);
     if (mlxforge_call_send(call, NULL, 0) != MLXFORGE_STATUS_OK) {
         mlxforge_call_cancel(call);
     }
     finish(call);
-    finish(mlxforge_call_start(second, "no/such", "{}", 2, MLXFORGE_CODEC_JSON, -1, NULL));
-    mlxforge_generate_text(engine, "x", NULL, -1, ignore, NULL, &error);
-    mlxforge_error_free(error);
+    call = start(engine, "mlxforge.v1.ModelService/LoadModel");
+    mlxforge_call_cancel(call);
+    finish(call);
+    finish(start(engine, "no/such"));
+}
+
+static void use_helpers(mlxforge_engine *engine) {
+    mlxforge_error *error;
     const char *texts[] = {"one"};
     float vector[3];
     size_t count;
+    mlxforge_generate_text(engine, "x", NULL, -1, ignore, NULL, &error);
+    read_error(error);
     mlxforge_embed_texts(engine, texts, 1, "{}", -1, vector, 3, &count, &error);
-    mlxforge_error_free(error);
+    read_error(error);
     mlxforge_count_tokens(engine, "x", NULL, -1, &count, &error);
-    mlxforge_error_free(error);
+    read_error(error);
+}
+
+/* One of everything. */
+static void scenario(mlxforge_engine *engine) {
+    mlxforge_error *error;
+    CHECK(mlxforge_abi_version() == MLXFORGE_ABI_VERSION && mlxforge_version() != NULL);
+    mlxforge_log_set(log_line, NULL, MLXFORGE_LOG_INFO);
+    mlxforge_engine *second = mlxforge_engine_open("{}", &error);
+    CHECK((second == NULL) == (mlxforge_error_code(error) != 0));
+    read_error(error);
+    CHECK(mlxforge_engine_open("{\"model\": \"fail\"}", &error) == NULL);
+    read_error(error);
+    use_queue(second);
+    use_calls(second);
+    use_helpers(engine);
     mlxforge_engine_close(second);
+    mlxforge_log_set(NULL, NULL, 0);
 }
 
 static void wait_for_quiet(void) {
@@ -155,7 +194,6 @@ int main(void) {
     CHECK(engine != NULL);
     scenario(engine); /* grows the table of handles once for all */
     wait_for_quiet();
-    mlxforge_log_set(log_line, NULL, MLXFORGE_LOG_ERROR);
     nanosleep(&(struct timespec){0, 100000000}, NULL);
     at_rest = atomic_load(&live);
     long number = 1;

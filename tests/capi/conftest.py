@@ -21,12 +21,17 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def build() -> Path:
     """The folder of the C build, up to date."""
     folder = Path(os.environ.get("MLXFORGE_BUILD", ROOT / "build" / "capi"))
-    cmake = shutil.which("cmake", path=f"{sys.prefix}/bin:{os.environ['PATH']}")
-    assert cmake is not None, "cmake is needed to build libmlxforge"
-    for command in (["-S", ROOT, "-B", folder], ["--build", folder, "--parallel", "2"]):
-        done = subprocess.run([cmake, *command], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+    cmake("-S", ROOT, "-B", folder)
+    cmake("--build", folder, "--parallel", "2")
     return folder
+
+
+def cmake(*arguments: str | Path) -> None:
+    """Runs CMake, which must go well."""
+    command = shutil.which("cmake", path=f"{sys.prefix}/bin:{os.environ['PATH']}")
+    assert command is not None, "cmake is needed to build libmlxforge"
+    done = subprocess.run([command, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -9,6 +9,8 @@
  *   ModelService/ListModels           the request itself
  *   ModelService/LoadModel            nothing, until it is cancelled
  *   ModelService/UnloadModel          FAILED_PRECONDITION
+ *
+ * A request with "raw":["0a00",…] is answered with these bytes instead, one message each.
  */
 #include "double.h"
 #include "internal.h"
@@ -29,6 +31,8 @@ static stream *streams;
 static size_t engine_count;
 static pthread_mutex_t count_lock = PTHREAD_MUTEX_INITIALIZER;
 static size_t live_streams;
+static pthread_mutex_t serve_lock = PTHREAD_MUTEX_INITIALIZER; /* held while commands are served */
+static bool refusing;
 
 static void count(size_t *counter, int change) {
     pthread_mutex_lock(&count_lock);
@@ -53,6 +57,18 @@ size_t double_engines(void) {
 
 void double_stop(void) {
     bridge_stop();
+}
+
+void double_hold(void) {
+    pthread_mutex_lock(&serve_lock);
+}
+
+void double_release(void) {
+    pthread_mutex_unlock(&serve_lock);
+}
+
+void double_refuse(void) {
+    refusing = true;
 }
 
 static void end(stream **link, error *e) {
@@ -119,8 +135,37 @@ static void tokenize(const command *c) {
     answer(c->call, response, r.size);
 }
 
+static int digit(char c) {
+    static const char digits[] = "0123456789abcdef";
+    const char *found = c == '\0' ? NULL : strchr(digits, c);
+    return found == NULL ? -1 : (int)(found - digits);
+}
+
+/* Answers with the bytes that the request spells. false: it spells none. */
+static bool answer_raw(const command *c) {
+    static const char key[] = "\"raw\":[";
+    const char *at = c->payload == NULL ? NULL : strstr(c->payload->data, key);
+    if (at == NULL) {
+        return false;
+    }
+    for (at += strlen(key); *at == '"'; at += *at == ',') {
+        unsigned char bytes[64];
+        size_t size = 0;
+        for (at++; size < sizeof bytes && digit(at[0]) >= 0 && digit(at[1]) >= 0; at += 2) {
+            bytes[size++] = (unsigned char)(digit(at[0]) << 4 | digit(at[1]));
+        }
+        bridge_message(c->call, bytes, size);
+        at += *at == '"';
+    }
+    bridge_finish(c->call, NULL);
+    return true;
+}
+
 static void start(const command *c) {
     const char *slash = strrchr(c->method, '/'), *name = slash + 1;
+    if (answer_raw(c)) {
+        return;
+    }
     if (strcmp(name, "StreamGenerate") == 0) {
         add(c, max_tokens(c->payload), false);
     } else if (strcmp(name, "LoadModel") == 0) {
@@ -252,11 +297,16 @@ static bool step(stream **link) {
 static void *main_of_double(void *unused) {
     (void)unused;
     bool serving = true;
+    if (refusing) {
+        runtime_serving(error_new(MLXFORGE_STATUS_FAILED_PRECONDITION, "NO_PYTHON", "refused"));
+        return NULL;
+    }
     runtime_serving(NULL);
     while (serving) {
         command c;
         struct pollfd wait = {.fd = bridge_fd(), .events = POLLIN};
         poll(&wait, 1, streams == NULL ? 100 : 1);
+        pthread_mutex_lock(&serve_lock);
         for (bridge_poll(&c); c.kind != COMMAND_NONE; bridge_poll(&c)) {
             serving &= serve(&c);
         }
@@ -265,6 +315,7 @@ static void *main_of_double(void *unused) {
                 link = &(*link)->next;
             }
         }
+        pthread_mutex_unlock(&serve_lock);
     }
     while (streams != NULL) { /* their calls are ended by the library */
         stream *next = streams->next;

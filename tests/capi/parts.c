@@ -1,10 +1,7 @@
 /* Tests of the C part's small pieces, and of what every function says in a forked child. */
 #define _GNU_SOURCE
-#include "check.h"
-#include "double.h"
-#include "internal.h"
+#include "opened.h"
 
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,9 +31,13 @@ static void test_wire(void) {
         readable(message, size); /* cut anywhere: no read beyond it */
     }
     static const char *const wrong[] = {
-        "\x02x",      "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-        "\x12\x05hi", "\x1d\x01",
-        "\x21\x01",   "\xff"};
+        "\x02x",
+        "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        "\x12\x05hi",
+        "\x1d\x01",
+        "\x21\x01",
+        "\xff",
+        "\xf8\xff\xff\xff\x7f\x01" /* a field number of 32 bits */};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         wire_reader bad = wire_read(wrong[i], strlen(wrong[i]));
         CHECK(!wire_next(&bad, &field));
@@ -47,7 +48,10 @@ static void test_wire(void) {
     wire_put_varint(&w, 1, UINT64_MAX);
     wire_put_bytes(&counter, 2, "hi", 2);
     wire_put_varint(&counter, 1, UINT64_MAX);
-    CHECK(w.size == 15 && counter.size == 15 && memcmp(room, "\x12\x02hi\x08\xff", 6) == 0);
+    wire_put_bytes(&counter, 3, NULL, 0);
+    CHECK(counter.size == 17);
+    wire_put_bytes(&w, 3, "", 0);
+    CHECK(w.size == 17 && memcmp(room, "\x12\x02hi\x08\xff", 6) == 0);
 }
 
 static void test_json(void) {
@@ -72,26 +76,39 @@ static void test_deadlines(void) {
     CHECK(!none.set && !never.set && deadline_left_ms(&none) == -1);
     CHECK(deadline_left_ms(&now) == 0);
     CHECK(deadline_left_ms(&later) > 99000 && deadline_left_ms(&later) <= 100999);
-}
-
-static void slow_line(int32_t level, const char *source, const char *text, void *user_data) {
-    (void)level, (void)source;
-    struct timespec pause = {0, 50000000};
-    nanosleep(&pause, NULL);
-    int *dropped = user_data;
-    *dropped += strstr(text, "were dropped") != NULL;
-}
-
-static void test_log_drops(void) {
-    int dropped = 0;
-    mlxforge_log_set(slow_line, &dropped, MLXFORGE_LOG_INFO);
-    for (int i = 0; i < 3000; i++) {
-        log_write(MLXFORGE_LOG_INFO, "test", "line");
+    for (int i = 0; i < 2000; i++) { /* over the end of a second, too */
+        deadline d = deadline_after_ms(10000 + i);
+        CHECK(d.at.tv_nsec < 1000000000 && deadline_left_ms(&d) > 9000 + i);
     }
-    struct timespec pause = {0, 300000000};
-    nanosleep(&pause, NULL);
-    mlxforge_log_set(NULL, NULL, 0); /* waits for the line being delivered */
-    CHECK(dropped == 1);
+}
+
+static void test_errors(void) {
+    error *e = error_of_status(MLXFORGE_STATUS_NOT_FOUND, "no details", "", 0);
+    mlxforge_error *given;
+    CHECK(error_give(&given, e) == MLXFORGE_STATUS_NOT_FOUND);
+    size_t size = 1;
+    CHECK(mlxforge_error_details(given, &size) != NULL && size == 0);
+    CHECK(strcmp(mlxforge_error_message(given), "no details") == 0);
+    mlxforge_error_free(given);
+    error_destroy(NULL);
+    for (int i = 0; i < STATIC_ERRORS; i++) {
+        error_destroy(error_static((static_error)i)); /* nothing */
+    }
+    CHECK(handle_count() == 0);
+}
+
+/* 64 MiB of text make a request that is larger still. */
+static void test_largest_text(mlxforge_engine *engine) {
+    mlxforge_error *error;
+    size_t count;
+    char *text = malloc(MLXFORGE_MAX_REQUEST_BYTES + 1);
+    CHECK(text != NULL);
+    memset(text, 'x', MLXFORGE_MAX_REQUEST_BYTES);
+    text[MLXFORGE_MAX_REQUEST_BYTES] = '\0';
+    CHECK(mlxforge_count_tokens(engine, text, NULL, -1, &count, &error) != 0);
+    CHECK(strstr(mlxforge_error_message(error), "64 MiB") != NULL);
+    mlxforge_error_free(error);
+    free(text);
 }
 
 static void in_child(mlxforge_engine *engine, mlxforge_call *call, mlxforge_queue *queue) {
@@ -159,9 +176,10 @@ int main(void) {
     test_wire();
     test_json();
     test_deadlines();
+    test_errors();
     mlxforge_engine *engine = mlxforge_engine_open("{}", NULL);
     CHECK(engine != NULL);
-    test_log_drops();
+    test_largest_text(engine);
     test_fork(engine);
     test_stopped(engine);
     printf("ok\n");
