@@ -7,7 +7,7 @@ from llguidance import LLParserLimits
 # Compiling, in a fork of the helper process: processor time, then wall time as the backstop for
 # a machine that is too busy. Real schemas take milliseconds.
 COMPILE_CPU_SECONDS = 0.8
-COMPILE_WALL_SECONDS = 1.6
+COMPILE_WALL_SECONDS = 1.5
 # For the helper's answer, and before that for its start again if it is not there: together they
 # stay below two seconds.
 ANSWER_SECONDS = 1.8

@@ -168,12 +168,6 @@ class GrammarState:
         """Whether the next mask has to be computed."""
         return self.error is None and not self._ended
 
-    def forced_tokens(self) -> list[int]:
-        """Tokens that must follow whatever the model says; does not append them."""
-        if not self.active or self._lead_in:
-            return []
-        return list(self.matcher.compute_ff_tokens())
-
     def copy(self) -> GrammarState:
         """An independent state at the same place, for another choice of the request."""
         matcher = self.matcher.deep_copy()

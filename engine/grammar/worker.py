@@ -1,8 +1,8 @@
 """The helper process that compiles constraints: ``python -m mlxforge.engine.grammar.worker``.
 
-Each request is compiled in a fork of this process, which stands ready with everything loaded:
-a compiler bomb, or a fault in native code, ends the fork and nothing else, and the next one is
-there in milliseconds. Requests and answers are JSON objects, one a line, on stdin and stdout:
+Requests are compiled in a fork of this process, which stands ready with everything loaded: a
+compiler bomb, or a fault in native code, ends the fork and nothing else, and the next one is there
+in milliseconds. Requests and answers are JSON objects, one a line, on stdin and stdout:
 
     first line in:   {"tokens": [base64, …], "special": [id, …], "eos": [id, …]}
     first line out:  {"ready": true}
@@ -119,52 +119,76 @@ def main() -> None:
     warm = {"kind": "json_schema", "source": '{"type": "object"}', "choices": []}
     _compile(tokenizer, warm)
     _limit_memory()
-    _answer({"ready": True})
+    _write(1, _line({"ready": True}))
+    fork = _Fork(tokenizer)
     for line in lines:
-        _answer(_compile_in_fork(tokenizer, json.loads(line)))
+        answer = fork.ask(line)
+        _write(1, answer or b"{}\n")
+        if answer is None:
+            fork.end()
+            fork = _Fork(tokenizer)
+    fork.end()
 
 
-def _compile_in_fork(tokenizer: LLTokenizer, request: dict[str, Any]) -> dict[str, str]:
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
+class _Fork:
+    """A copy of this process that compiles, for as long as it survives what it is given."""
+
+    def __init__(self, tokenizer: LLTokenizer) -> None:
+        reader, self._writer = os.pipe()
+        self._reader, writer = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                for fd in (0, 1, self._reader, self._writer):
+                    os.close(fd)
+                _compile_lines(tokenizer, reader, writer)
+            finally:
+                os._exit(0)
+        os.close(reader)
+        os.close(writer)
+
+    def ask(self, line: bytes) -> bytes | None:
+        """The line that answers a line; None when the fork ends over it or takes too long."""
+        deadline = time.monotonic() + limits.COMPILE_WALL_SECONDS
         try:
-            os.close(sys.stdin.fileno())
-            os.close(sys.stdout.fileno())
+            _write(self._writer, line)
+        except OSError:
+            return None
+        received = b""
+        while select.select([self._reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            piece = os.read(self._reader, 1 << 16)
+            received += piece
+            if received.endswith(b"\n"):
+                return received
+            if not piece:
+                break
+        return None
+
+    def end(self) -> None:
+        """Kill it and forget it."""
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+def _compile_lines(tokenizer: LLTokenizer, reader: int, writer: int) -> None:
+    with os.fdopen(reader, "rb") as lines:
+        for line in lines:
             # The default action of SIGPROF ends the process, native code or not.
             signal.setitimer(signal.ITIMER_PROF, limits.COMPILE_CPU_SECONDS)
-            with os.fdopen(writer, "wb") as out:
-                out.write(json.dumps(_compile(tokenizer, request)).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    try:
-        return _read(reader, limits.COMPILE_WALL_SECONDS)
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        os.close(reader)
+            answer = _compile(tokenizer, json.loads(line))
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            _write(writer, _line(answer))
 
 
-def _read(reader: int, seconds: float) -> dict[str, str]:
-    """What a fork writes until it ends; empty when it ends early or takes longer."""
-    deadline = time.monotonic() + seconds
-    received = bytearray()
-    while select.select([reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
-        piece = os.read(reader, 1 << 16)
-        if not piece:
-            break
-        received += piece
-    try:
-        answer: dict[str, str] = json.loads(received)
-    except ValueError:
-        return {}
-    return answer
+def _line(message: dict[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
 
 
-def _answer(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 if __name__ == "__main__":

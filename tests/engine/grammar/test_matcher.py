@@ -115,20 +115,6 @@ def test_copies_go_their_own_way(compiler: GrammarCompiler, tokenizer: Tokenizer
     assert other.complete and not state.complete
 
 
-def test_forced_tokens(compiler: GrammarCompiler, tokenizer: Tokenizer) -> None:
-    schema = {
-        "type": "object",
-        "properties": {"temperature": {"type": "integer"}},
-        "required": ["temperature"],
-    }
-    grammar = compiler.compile(Constraint(ConstraintKind.JSON_SCHEMA, json.dumps(schema)))
-    state = grammar.start()
-    feed(state, tokenizer, '{"')
-    forced = state.forced_tokens()
-    assert "temperature".startswith(tokenizer.decode(forced)) and forced
-    assert state.accepts(forced) == len(forced)
-
-
 def test_lead_in_tokens_may_come_first_and_once(
     compiler: GrammarCompiler, tokenizer: Tokenizer
 ) -> None:
