@@ -16,6 +16,7 @@ from .errors import (
     EngineError,
     InternalError,
     LoadError,
+    ResourceExhausted,
     Unavailable,
     Unsupported,
 )
@@ -236,7 +237,13 @@ class Engine:
         self._helpers.shutdown(wait=False)
 
     async def _help(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._helpers, function)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._helpers, function)
+        except (MemoryError, RuntimeError) as error:
+            # Python has no class of its own for a thread that cannot be started.
+            if isinstance(error, MemoryError) or "new thread" in str(error):
+                raise ResourceExhausted("the machine is out of memory; try again later") from error
+            raise
 
     def _ready(self) -> Assembly:
         if self._assembly is None:
