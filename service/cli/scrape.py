@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import time
 import urllib.request
@@ -59,8 +60,11 @@ def fetch(url: str, timeout: float) -> Scrape:
         raise ValueError(f"{url} is not an http:// address")
     # No proxy of the environment: this asks the machine named.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=timeout) as response:
-        text = response.read(MAX_BYTES).decode(errors="replace")
+    try:
+        with opener.open(url, timeout=timeout) as response:
+            text = response.read(MAX_BYTES).decode(errors="replace")
+    except http.client.HTTPException as error:
+        raise ValueError(f"{url} does not speak HTTP") from error
     scrape = parse(text)
     if not scrape.models and "mlxforge_" not in text:
         raise ValueError(f"what {url} shows are not the metrics of mlxforge")

@@ -20,7 +20,7 @@ from . import options
 from .door import call_one, open_door
 from .failure import CommandError, ExitCode
 from .options import Target
-from .printing import size
+from .printing import size, table
 from .run import exits
 from .scrape import ModelView, Scrape, fetch, views
 
@@ -30,8 +30,8 @@ _TIMEOUT = 5.0
 _WINDOW_SECONDS = 30.0
 
 _COLUMNS = (
-    *("MODEL", "STATE", "RUN", "WAIT", "REQ/S", "TOK/S IN", "TOK/S OUT", "TTFT P50", "P99"),
-    *("ITL P50", "P99", "CACHE HITS", "KV", "MEMORY", "RESTARTS"),
+    *("MODEL", "STATE", "RUN", "WAIT", "REQ/S", "TOK/S IN", "TOK/S OUT"),
+    *("TTFT P50", "TTFT P99", "ITL P50", "ITL P99", "CACHE HITS", "KV", "MEMORY", "RESTARTS"),
 )
 
 
@@ -105,9 +105,10 @@ def _with_metrics(url: str, first: Scrape, interval: float, *, once: bool, as_js
         while True:
             time.sleep(interval)
             _print(update(), as_json=True)
-    with Live(_table([]), console=Console(), screen=True, auto_refresh=False) as live:
+    console = Console()
+    with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(_table(update()), refresh=True)
+            live.update(_live(update(), console.width), refresh=True)
             time.sleep(interval)
 
 
@@ -157,32 +158,46 @@ def _print(rows: list[ModelView], *, as_json: bool) -> None:
         models = [dataclasses.asdict(row) for row in rows]
         print(json.dumps({"metrics": True, "models": models}), flush=True)
     else:
-        Console().print(_table(rows))
+        print(table(_cells(rows)), flush=True)
 
 
-def _table(rows: list[ModelView]) -> RenderableType:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(_COLUMNS):
-        table.add_column(column, justify="left" if number < 2 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(
-            row.model,
-            row.state,
-            str(row.running),
-            str(row.waiting),
-            f"{row.requests_per_second:,.1f}",
-            f"{row.prompt_tokens_per_second:,.0f}",
-            f"{row.generation_tokens_per_second:,.0f}",
-            _duration(row.time_to_first_token_p50),
-            _duration(row.time_to_first_token_p99),
-            _duration(row.inter_token_latency_p50),
-            _duration(row.inter_token_latency_p99),
-            "-" if row.prefix_cache_hit_rate is None else f"{row.prefix_cache_hit_rate:.0%}",
-            f"{size(row.kv_cache_used_bytes)} / {size(row.kv_cache_total_bytes)}",
-            size(row.memory_active_bytes),
-            str(row.worker_restarts),
-        )
-    return table
+def _live(rows: list[ModelView], width: int) -> RenderableType:
+    """A row for each model, a column where the terminal is too narrow for that."""
+    cells = _cells(rows)
+    if width < len(table(cells).partition("\n")[0]):
+        cells = [list(column) for column in zip(*cells, strict=True)]
+    [head, *lines] = cells
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for number, name in enumerate(head):
+        shown.add_column(name, justify="right" if number else "left")
+    for line in lines:
+        shown.add_row(*line)
+    return shown
+
+
+def _cells(rows: list[ModelView]) -> list[list[str]]:
+    return [list(_COLUMNS), *map(_row, rows)]
+
+
+def _row(row: ModelView) -> list[str]:
+    hits = row.prefix_cache_hit_rate
+    return [
+        row.model,
+        row.state,
+        str(row.running),
+        str(row.waiting),
+        f"{row.requests_per_second:,.1f}",
+        f"{row.prompt_tokens_per_second:,.0f}",
+        f"{row.generation_tokens_per_second:,.0f}",
+        _duration(row.time_to_first_token_p50),
+        _duration(row.time_to_first_token_p99),
+        _duration(row.inter_token_latency_p50),
+        _duration(row.inter_token_latency_p99),
+        "-" if hits is None else f"{hits:.0%}",
+        f"{size(row.kv_cache_used_bytes)} / {size(row.kv_cache_total_bytes)}",
+        size(row.memory_active_bytes),
+        str(row.worker_restarts),
+    ]
 
 
 def _duration(seconds: float | None) -> str:

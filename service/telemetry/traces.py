@@ -21,6 +21,10 @@ from ..config import ConfigError
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
+# Of sending a batch, retries included. The SDK's own 10 s would hold up the server's end where
+# nobody takes the spans.
+_EXPORT_SECONDS = 3.0
+_TIMEOUTS = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 # Codes that say that the server failed, not the caller (semantic conventions for gRPC).
@@ -93,7 +97,8 @@ class Traces:
             raise ConfigError(
                 "traces need OpenTelemetry's packages: pip install 'mlxforge[otel]'"
             ) from error
-        return cls(OTLPSpanExporter(endpoint=endpoint or None))
+        timeout = None if any(name in os.environ for name in _TIMEOUTS) else _EXPORT_SECONDS
+        return cls(OTLPSpanExporter(endpoint=endpoint or None, timeout=timeout))
 
     def close(self) -> None:
         """Send what is left; blocks for seconds where nobody takes it."""
