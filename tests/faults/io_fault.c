@@ -1,27 +1,33 @@
-/* LD_PRELOAD: reads of files whose path contains MLXFORGE_TEST_EIO fail with EIO. Linux only. */
+/*
+ * LD_PRELOAD, Linux only: reads of files whose path contains MLXFORGE_TEST_EIO fail with EIO, those
+ * of MLXFORGE_TEST_ABORT end the process.
+ */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+static int matches(const char *path, const char *variable) {
+    const char *part = getenv(variable);
+    return part != NULL && *part != '\0' && strstr(path, part) != NULL;
+}
+
 static int broken(int fd) {
-    const char *part = getenv("MLXFORGE_TEST_EIO");
     char link[64];
     char path[4096];
-    if (part == NULL || *part == '\0') {
-        return 0;
-    }
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t size = readlink(link, path, sizeof path - 1);
     if (size <= 0) {
         return 0;
     }
     path[size] = '\0';
-    return strstr(path, part) != NULL;
+    if (matches(path, "MLXFORGE_TEST_ABORT")) {
+        abort();
+    }
+    return matches(path, "MLXFORGE_TEST_EIO");
 }
 
 ssize_t read(int fd, void *data, size_t size) {

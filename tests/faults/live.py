@@ -62,7 +62,7 @@ class Live:
 
     @property
     def pid(self) -> int:
-        return self.process.pid
+        return int(self.process.pid)
 
     def children(self) -> list[int]:
         """Its descendants: workers and helpers."""
@@ -79,11 +79,12 @@ async def serving(
     flags: Sequence[str] = (),
     wait: bool = True,
     address: str = "127.0.0.1:0",
+    module: str = "mlxforge.service.cli",
     **environment: str,
 ) -> AsyncIterator[Live]:
     """``mlxforge serve`` with the models and ``--set`` settings, until it is ready."""
     sets = [part for setting in settings for part in ("--set", setting)]
-    command = [sys.executable, "-m", "mlxforge.service.cli", "serve", "--json", *map(str, models)]
+    command = [sys.executable, "-m", module, "serve", "--json", *map(str, models)]
     with tempfile.NamedTemporaryFile(prefix="mlxforge-log-", suffix=".txt") as log:
         process = await asyncio.create_subprocess_exec(
             *command, "--address", address, *sets, *flags,
@@ -197,6 +198,18 @@ def descendants(pid: int) -> list[int]:
         return [child.pid for child in psutil.Process(pid).children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def worker_of(front: int, model: str) -> int:
+    """The process id of a model's worker; ``LookupError`` while there is none."""
+    for child in psutil.Process(front).children():
+        try:
+            command = child.cmdline()
+        except psutil.Error:
+            continue
+        if "mlxforge.service.worker" in command and command[-1] == model:
+            return int(child.pid)
+    raise LookupError(f"no worker of {model}")
 
 
 def alive(pid: int) -> bool:

@@ -17,6 +17,7 @@ import pytest
 from mlxforge.v1 import model_pb2
 
 from .live import CODE, SMALL, Usage, connected, model_folder, request, serving, stream
+from .shim import preloaded
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = int(os.environ.get("MLXFORGE_DAMAGED_FOLDERS", "25"))
@@ -114,24 +115,14 @@ async def test_row_27_a_full_disk_under_the_log(folder: Path) -> None:
             await process.wait()
 
 
-@pytest.fixture
-def shim(tmp_path: Path) -> Path:
-    """A library that lets reads of chosen files fail."""
-    library = tmp_path / "io_fault.so"
-    source = Path(__file__).with_name("io_fault.c")
-    options = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror"]
-    subprocess.run(["cc", *options, "-o", library, source, "-ldl"], check=True)
-    return library
-
-
 @pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("cc") is None, reason="needs LD_PRELOAD and cc"
 )
-async def test_row_27_a_disk_with_read_errors(folder: Path, tmp_path: Path, shim: Path) -> None:
+async def test_row_27_a_disk_with_read_errors(folder: Path, tmp_path: Path) -> None:
     """A model whose weights cannot be read is FAILED; the other one serves."""
     unlucky = tmp_path / "unlucky"
     shutil.copytree(folder, unlucky)
-    environment = {"LD_PRELOAD": str(shim), "MLXFORGE_TEST_EIO": "unlucky/model.safetensors"}
+    environment = preloaded(tmp_path, eio="unlucky/model.safetensors")
     async with (
         serving([unlucky, folder], *SMALL, **environment) as server,
         connected(server.address) as client,
