@@ -115,6 +115,7 @@ class Server:
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
     ping_ms = round(settings.keepalive_seconds * 1000)
+    timeout_ms = round(settings.keepalive_timeout_seconds * 1000)
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),
@@ -125,7 +126,9 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),
         # A client that is gone without a word is noticed after these two.
         ("grpc.keepalive_time_ms", ping_ms),
-        ("grpc.keepalive_timeout_ms", round(settings.keepalive_timeout_seconds * 1000)),
+        ("grpc.keepalive_timeout_ms", timeout_ms),
+        # The one that gRPC 1.85 goes by for the ping itself: 60 s if left alone.
+        ("grpc.http2.ping_timeout_ms", timeout_ms),
         ("grpc.http2.max_pings_without_data", 0),
         # gRPC allows a client one ping in 5 minutes and then closes its connection.
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),

@@ -1,4 +1,7 @@
-"""A server process with a scripted engine: ``python fake_server.py '{"word_seconds": 0.1}'``."""
+"""A server process with a scripted engine.
+
+``python fake_server.py '{"word_seconds": 0.1}' max_connections=3``: a script and settings.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from fakes import FakeEngine, Script
 
 from mlxforge.engine.errors import LoadError
 from mlxforge.service.cli.serve import Lines
-from mlxforge.service.config import Settings
+from mlxforge.service.config import load_settings
 from mlxforge.service.registry import Registry
 from mlxforge.service.server.run import run
 
@@ -27,7 +30,9 @@ def main() -> int:
     registry = Registry()
     registry.add("fake", FakeEngine(script=script))
     try:
-        asyncio.run(run(Settings(address=("127.0.0.1:0",)), registry, Lines()))
+        flags = {"address": ["127.0.0.1:0"]}
+        settings = load_settings(flags, sys.argv[2:], environ={})
+        asyncio.run(run(settings, registry, Lines()))
     except LoadError as error:
         print(error, file=sys.stderr)
         return 4
