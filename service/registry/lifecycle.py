@@ -29,6 +29,10 @@ SWEEP_SECONDS = 0.5
 """How often models with an idle time-to-live are looked at."""
 
 
+class _Later(Exception):
+    """At start there is no room left: the model is loaded when it is asked for."""
+
+
 OpenRoom = Callable[[], Coroutine[Any, Any, Room]]
 """Measures the room for all models. Asked once, before the first load."""
 
@@ -106,6 +110,14 @@ class Lifecycle:
         else:
             entry.idle.set()
 
+    def engine_changed(self, entry: ModelEntry, failure: EngineError | None) -> None:
+        """A loaded engine fails, and tries to come back; or it came back."""
+        if failure is not None and entry.state is ModelState.READY:
+            entry.error, entry.state = failure.message, ModelState.FAILED
+        elif failure is None and entry.state is ModelState.FAILED and entry.client.healthy:
+            entry.error, entry.state = "", ModelState.READY
+        self._changed()
+
     async def sweep(self) -> None:
         """Unload what was idle for as long as it may be."""
         now = self.clock()
@@ -145,6 +157,8 @@ class Lifecycle:
     async def _load(self, entry: ModelEntry, load: Load) -> Exception | None:
         started = time.monotonic()
         try:
+            if self._make is not None:  # one that failed may still try to come back
+                await self._let_go(entry)
             budget = await self._make_room(entry, load)
             if self._make is not None:
                 entry.client = self._make(
@@ -152,6 +166,11 @@ class Lifecycle:
                 )
             await load.start(entry.client.start())
             entry.info = entry.client.info
+        except _Later:
+            entry.load, entry.on_demand = None, True
+            self._set(entry, ModelState.UNLOADED)
+            _log.info("model %s does not fit beside the others: loaded on demand", entry.id)
+            return None
         except Exception as error:
             await self._let_go(entry)
             failed = load.cancelled is None and not isinstance(error, ResourceExhausted)
@@ -162,6 +181,8 @@ class Lifecycle:
         entry.error, entry.load = "", None
         entry.ready_time, entry.last_used = time.time(), self.clock()
         self._set(entry, ModelState.READY)
+        if self._room is not None:
+            self._room.result().settle(entry)
         self._watch_idle(entry)
         _log.info("model %s is loaded after %.1f s", entry.id, time.monotonic() - started)
         return None
@@ -170,10 +191,12 @@ class Lifecycle:
         """Bytes that it may hold, granted; who must go for it is gone."""
         if self._open_room is None:
             return None
-        if self._room is None:
+        if self._room is None or (self._room.done() and self._room.exception() is not None):
             self._room = asyncio.create_task(self._open_room())
         room = await asyncio.shield(self._room)
         while victims := room.victims(entry, self._entries.values()):
+            if entry.starting and self._reload:
+                raise _Later
             for victim in victims:
                 _log.info("model %s is unloaded to make room for %s", victim.id, entry.id)
             await asyncio.gather(*(self.unload(v, 0.0, come_back=True) for v in victims))
@@ -194,6 +217,8 @@ class Lifecycle:
                 if not await _idle(entry, grace):
                     _log.warning("model %s: grace is over, %d end", entry.id, entry.running)
                 freed = await self._free(entry)
+            elif entry.state is ModelState.FAILED:
+                await self._let_go(entry)
         finally:
             entry.unload, entry.error = None, ""
             self._set(entry, ModelState.UNLOADED)

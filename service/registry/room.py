@@ -1,17 +1,18 @@
 """How the memory of the device is divided among models, and who goes to make room.
 
 All that models may hold is granted out of one budget, so it is never promised twice: a model
-gets what it needs at least and its part of what is left once the models still to be loaded at
-start have got theirs. Its engine keeps within that (``EngineConfig.memory_budget``). What it
-needs is reckoned from the size of its files, or known from its last load.
+gets what it needs at least and its part of what is left once the other models that are named
+in the settings have got theirs. Its engine keeps within that (``EngineConfig.memory_budget``).
+What it needs is reckoned from the size of its files, or known from its last load.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from mlxforge.engine.errors import ResourceExhausted
+from mlxforge.engine.output import Capability
 
 from .entry import ModelEntry, ModelState
 from .settings import ModelsSettings
@@ -71,20 +72,34 @@ class Room:
         others = [e for e in entries if e is not entry]
         holders = [e for e in others if e.granted]
         free, need = self._free(holders), self.need(entry)
-        later = [self.need(e) for e in others if _expected(e)]
+        later = list(self._later(others, free - need))
+        spare = 0
         if self.max_loaded:
             slots = max(0, self.max_loaded - len(holders) - 1)
             later = (later + [need] * slots)[:slots]
-            part = free * need // (need + sum(later))
         else:
             spare = min(_SPARE, self.total // 4)
-            part = max(0, free - spare) * need // (need + sum(later))
+        part = max(0, free - spare) * need // (need + sum(later))
         return min(self.each, free, max(need, part))
+
+    def settle(self, entry: ModelEntry) -> None:
+        """Take back what a loaded model has no use for: one that only embeds has no KV memory."""
+        if entry.granted and not entry.can(Capability.GENERATE):
+            entry.granted = min(entry.granted, self.need(entry))
 
     def need(self, entry: ModelEntry) -> int:
         """The least that a model should have, in bytes."""
         weights = entry.info.weight_bytes if entry.info is not None else self.size_of(entry.source)
         return round(_SLACK * weights) + _LEAST
+
+    def _later(self, others: Iterable[ModelEntry], free: int) -> Iterator[int]:
+        """What the models named in the settings need that are not in memory, as far as they fit."""
+        for entry in others:
+            if entry.named and not entry.granted and entry.state is not ModelState.FAILED:
+                need = self.need(entry)
+                free -= need
+                if free >= 0:
+                    yield need
 
     def _free(self, holders: Iterable[ModelEntry]) -> int:
         return max(0, self.total - sum(e.granted for e in holders))
@@ -116,12 +131,6 @@ def weight_file_bytes(source: str) -> int:
         return 0
     files = path.glob("*.safetensors") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _expected(entry: ModelEntry) -> bool:
-    """To be loaded at start, and not yet begun."""
-    first = entry.named and not entry.on_demand and entry.ready_time is None
-    return first and entry.state is ModelState.UNLOADED and not entry.granted
 
 
 def _why(entry: ModelEntry) -> str:

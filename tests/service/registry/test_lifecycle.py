@@ -369,3 +369,13 @@ async def test_a_request_for_a_model_in_use_is_counted_until_it_ends() -> None:
     assert entry.running == 0
     assert isinstance(entry, ModelEntry)
     await registry.close()
+
+
+async def test_models_that_do_not_fit_at_start_are_loaded_on_demand() -> None:
+    ledger = Ledger(total=TWO)
+    registry = ledger.registry("a", "b", "c")
+    await loaded(registry, "a", "b", "c")
+    assert ledger.held == ["a", "b"] and registry.get("c").dormant
+    assert await generate(registry, "c") == 3
+    assert ledger.held == ["b", "c"]
+    await registry.close()

@@ -36,7 +36,7 @@ class Race:
 
     def __init__(self, registry: Registry, seed: int) -> None:
         self.registry = registry
-        self.random = random.Random(seed)  # noqa: S311 - a test's choices
+        self.random = random.Random(seed)
         self.ends: Counter[tuple[str, str]] = Counter()
 
     async def run(self) -> None:

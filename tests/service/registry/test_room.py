@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from mlxforge.engine.errors import ResourceExhausted
+from mlxforge.engine.output import Capability
 from mlxforge.service.registry import ModelEntry, ModelsSettings, ModelState
 from mlxforge.service.registry.room import Room, weight_file_bytes
 
 from ..fakes import FakeEngine
 
 GIB = 2**30
+GENERATES = frozenset({Capability.GENERATE})
+_ENGINE = FakeEngine.embedder()
+_ENGINE.loaded = True
+_INFO = _ENGINE.info
 SIZES = {"8b": 16 * GIB, "1b": 2 * GIB, "tiny": GIB // 10}
 
 
@@ -51,6 +57,21 @@ def test_models_named_at_start_share_by_their_size_and_fill_the_budget() -> None
     later = entry("tiny", id="later", named=False)
     assert budget.victims(later, [*models, later]) == []
     assert budget.grant(later, [*models, later]) == budget.need(later)
+
+
+def test_only_named_models_that_fit_are_planned_for() -> None:
+    models = [entry("8b", id=f"8b-{i}") for i in range(10)]
+    assert room().grant(models[0], models) == pytest.approx(79 * GIB / 4, rel=1e-6)
+
+
+def test_one_that_only_embeds_keeps_what_it_needs() -> None:
+    info = dataclasses.replace(_INFO, weight_bytes=GIB)
+    encoder = ready("tiny", 40, info=info)
+    room().settle(encoder)
+    assert encoder.granted == room().need(encoder) == round(1.2 * GIB) + 2**28
+    generator = ready("tiny", 40, info=dataclasses.replace(info, capabilities=GENERATES))
+    room().settle(generator)
+    assert generator.granted == 40 * GIB
 
 
 def test_max_loaded_plans_for_models_to_come() -> None:
