@@ -36,7 +36,7 @@ SHARED = ".dylib" if sys.platform == "darwin" else ".so"
 DISTRIBUTIONS = (
     "attrs", "gguf", "googleapis-common-protos", "idna", "jinja2", "jsonschema",
     "jsonschema-specifications", "llguidance", "markupsafe", "mlx", "mlx-cpu", "mlx-metal",
-    "mlx-lm", "numpy", "protobuf", "pyyaml", "referencing", "regex", "rpds-py",
+    "mlx-lm", "numpy", "protobuf", "psutil", "pyyaml", "referencing", "regex", "rpds-py",
     "scipy-openblas32", "tokenizers", "tqdm", "typing-extensions",
 )  # fmt: skip
 HUB = (
