@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mlxforge.engine.client import EngineClient
 from mlxforge.engine.config import EngineConfig
+from mlxforge.engine.errors import EngineError
 
 from .config import ConfigError, Settings
 from .registry import EngineFactory, Registry
@@ -37,8 +38,13 @@ def open_registry(
     imports MLX.
     """
     sources = Sources(settings.models.allow, packaged_models())
+
+    def changed(model_id: str, failure: EngineError | None) -> None:
+        registry.engine_changed(model_id, failure)
+
+    make = worker_factory(settings, changed) if workers else local_factory(settings)
     registry = Registry(
-        worker_factory(settings, lambda: registry.notify()) if workers else local_factory(settings),
+        make,
         settings.models,
         sources=sources,
         open_room=partial(_open_room, settings, workers),
@@ -93,8 +99,13 @@ def local_factory(settings: Settings) -> EngineFactory:
     return make
 
 
-def worker_factory(settings: Settings, changed: Callable[[], None]) -> EngineFactory:
-    """Makes engines in processes of their own. ``changed``: one's health may have changed."""
+def worker_factory(
+    settings: Settings, changed: Callable[[str, EngineError | None], None]
+) -> EngineFactory:
+    """Makes engines in processes of their own.
+
+    ``changed`` is told of a model whose health may have changed, and what keeps it out of service.
+    """
     from .worker.engine import WorkerEngine
 
     def make(
@@ -111,7 +122,7 @@ def worker_factory(settings: Settings, changed: Callable[[], None]) -> EngineFac
             limits=settings.limits,
             worker=settings.worker,
             progress=progress,
-            changed=changed,
+            changed=partial(changed, model_id),
         )
 
     return make

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mlxforge.engine.client import EngineClient
 from mlxforge.engine.errors import (
     Cancelled,
+    EngineError,
     LoadError,
     ModelNotFound,
     ResourceExhausted,
@@ -92,9 +93,14 @@ class Registry:
         entry.pinned, entry.progress = pinned, progress
         return entry
 
-    def notify(self) -> None:
-        """An engine's health may have changed: tell the listeners."""
-        self._changed()
+    def engine_changed(self, model_id: str, failure: EngineError | None) -> None:
+        """A model's engine became healthy or ceased to be, of itself.
+
+        ``failure``: why it is out of service until further notice.
+        """
+        entry = self._entries.get(model_id)
+        if entry is not None:
+            self._life.engine_changed(entry, failure)
 
     def id_of(self, source: str, model_id: str = "") -> str:
         """The id under which a caller's source is known, or will be. Raises ``InvalidRequest``."""

@@ -56,8 +56,8 @@ class WorkerEngine:
     """Implements ``EngineClient`` by a child process that hosts a ``LocalEngine``.
 
     When the process dies or hangs its requests end with ``Unavailable``, and it is started
-    again, with growing pauses. ``changed`` is called whenever ``healthy`` or ``failure`` may
-    have changed. Its loop is the one that called ``start``.
+    again, with growing pauses. ``changed`` is called when ``healthy`` or ``failure`` may have
+    changed, with the latter. Its loop is the one that called ``start``.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class WorkerEngine:
         limits: Limits = DEFAULT_LIMITS,
         worker: WorkerConfig | None = None,
         progress: ProgressCallback | None = None,
-        changed: Callable[[], None] = lambda: None,
+        changed: Callable[[EngineError | None], None] = lambda failure: None,
         command: Sequence[str] = COMMAND,
     ) -> None:
         """No process is started before ``start``. ``command`` hosts the engine."""
@@ -85,7 +85,7 @@ class WorkerEngine:
             command,
             progress,
         )
-        self._changed = changed
+        self._on_change = changed
         self._session: Session | None = None
         self._launching: Session | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -136,6 +136,7 @@ class WorkerEngine:
                 if not attempts:
                     raise self._load_error(death) from death
                 await asyncio.sleep(backoff.next())
+        self._model = replace(self._model, progress=None)  # of this load alone
         self._supervisor = asyncio.create_task(self._supervise(self._session))
         self._changed()
 
@@ -204,6 +205,9 @@ class WorkerEngine:
             await session.close()
         self._changed()
 
+    def _changed(self) -> None:
+        self._on_change(self.failure)
+
     async def _launch(self) -> Session:
         """A session with the model loaded. Raises ``WorkerDied`` and what the load did."""
         session = self._launching = Session(self._model, self._changed)
@@ -259,6 +263,9 @@ class WorkerEngine:
             except EngineError as error:
                 _log.error("[%s] cannot be loaded again: %s", self.model_id, error.message)
                 self.failure = error
+            except Exception as error:
+                _log.exception("[%s] cannot be loaded again", self.model_id)
+                self.failure = InternalError(f"cannot be loaded again: {error}")
             self._changed()
             await asyncio.sleep(backoff.next())
 

@@ -163,6 +163,8 @@ class ErrorKind(enum.IntEnum):
     UNAVAILABLE = 7
     LOAD = 8
     UNIMPLEMENTED = 9
+    UNAUTHENTICATED = 10
+    PERMISSION_DENIED = 11
 
 
 class Failure(Message, tag=24):
@@ -214,6 +216,8 @@ _CLASSES: dict[ErrorKind, type[EngineError]] = {
     ErrorKind.UNAVAILABLE: errors.Unavailable,
     ErrorKind.LOAD: errors.LoadError,
     ErrorKind.UNIMPLEMENTED: errors.Unimplemented,
+    ErrorKind.UNAUTHENTICATED: errors.Unauthenticated,
+    ErrorKind.PERMISSION_DENIED: errors.PermissionDenied,
 }
 _KINDS = {cls: kind for kind, cls in _CLASSES.items()}
 

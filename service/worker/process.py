@@ -86,8 +86,6 @@ class WorkerProcess:
         try:
             while self._process.poll() is None and time.monotonic() < limit:  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_SECONDS)
-            if seconds and self._process.returncode is None:
-                _log.warning("[%s] the worker did not end in %g s: killed", self._name, seconds)
         finally:
             self.kill()
         await self.wait()

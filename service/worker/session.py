@@ -41,6 +41,7 @@ _log = logging.getLogger("mlxforge.worker")
 MAX_BACKLOG_BYTES = 64 * 2**20
 """Of requests that a worker has not read; more are turned away."""
 _NAME_CHARS = 200
+_GOING_SECONDS = 0.5
 _BUSY_LOOK_SECONDS = 0.05
 """How often a worker with calls is looked at; one without, with every heartbeat."""
 
@@ -154,9 +155,9 @@ class Session:
         await self._finish(self.model.worker.close_seconds)
 
     async def kill(self) -> str:
-        """End the process at once; how it ended, in words."""
+        """End the process at once; how it ended, in words. One that is ending may say why."""
         if self._process is not None:
-            self._process.kill()
+            await self._process.end(0.0 if self._fault or not self.ended.done() else _GOING_SECONDS)
             how = await self._process.wait()
             await self._finish(0)
             return f"{self._fault}: {how}" if self._fault else how

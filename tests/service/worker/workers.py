@@ -1,0 +1,52 @@
+"""Engines in worker processes of this machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from mlxforge.engine.errors import EngineError
+from mlxforge.engine.loader.progress import ProgressCallback
+from mlxforge.engine.request import GenerationRequest
+from mlxforge.service.worker.config import WorkerConfig
+from mlxforge.service.worker.engine import WorkerEngine
+
+SCRIPTED = (sys.executable, str(Path(__file__).with_name("scripted.py")))
+
+MakeWorker = Callable[..., Awaitable[WorkerEngine]]
+_number = 0
+
+
+def scripted(
+    worker: WorkerConfig | None = None,
+    *,
+    model_id: str = "fake",
+    progress: ProgressCallback | None = None,
+    changed: Callable[[EngineError | None], None] = lambda failure: None,
+    **how: Any,
+) -> WorkerEngine:
+    """A worker with a scripted engine, not started; ``how`` as ``scripted`` reads it."""
+    how.setdefault("word_seconds", 0.005)
+    return WorkerEngine(
+        json.dumps(how),
+        model_id=model_id,
+        worker=worker,
+        progress=progress,
+        changed=changed,
+        command=SCRIPTED,
+    )
+
+
+def request(prompt: str = "a b c", max_tokens: int = 8, **fields: Any) -> GenerationRequest:
+    """A request with an id of its own."""
+    global _number
+    _number += 1
+    return GenerationRequest(f"r{_number}", prompt=prompt, max_tokens=max_tokens, **fields)
+
+
+async def text_of(engine: Any, *args: Any, **fields: Any) -> str:
+    """All text of a request."""
+    return "".join([output.text async for output in engine.generate(request(*args, **fields))])
