@@ -108,7 +108,11 @@ def _with_metrics(url: str, first: Scrape, interval: float, *, once: bool, as_js
     console = Console()
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(_live(update(), console.width), refresh=True)
+            try:
+                shown: RenderableType = _live(update(), console.width)
+            except CommandError as error:  # a busy or starting server answers again
+                shown = f"{error.message}; asking again"
+            live.update(shown, refresh=True)
             time.sleep(interval)
 
 
@@ -118,7 +122,7 @@ def fetch_again(url: str) -> Scrape:
         return fetch(url, _TIMEOUT)
     except (OSError, ValueError) as error:
         raise CommandError(
-            f"the server has gone: {error}", "try again in a moment", ExitCode.UNAVAILABLE
+            f"no answer from {url}: {error}", "try again in a moment", ExitCode.UNAVAILABLE
         ) from error
 
 

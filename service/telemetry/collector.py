@@ -64,7 +64,8 @@ class EngineCollector(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """Names alone: what registration wants to know."""
-        return self._families([])
+        yield from self._families([])
+        yield self._states()
 
     def collect(self) -> Iterable[Metric]:
         """Called on the thread that answers a scrape."""
