@@ -13,6 +13,7 @@ import typer
 
 from .chat import chat
 from .config import config
+from .connection import connecting, connecting_all
 from .embed import embed
 from .failure import EXIT_CODES_HELP
 from .generate import generate
@@ -52,7 +53,10 @@ def _options(
 COMMANDS: tuple[Any, ...] = (serve, generate, chat, embed, models, top, config, version)
 
 for command in COMMANDS:
-    app.command()(command)
+    if isinstance(command, typer.Typer):  # one with commands of its own
+        app.add_typer(connecting_all(command))
+    else:
+        app.command()(connecting(command))
 
 
 def main() -> None:

@@ -31,6 +31,8 @@ _EXIT_CODES = {
     code_pb2.INVALID_ARGUMENT: ExitCode.USAGE,
     code_pb2.FAILED_PRECONDITION: ExitCode.USAGE,
     code_pb2.UNIMPLEMENTED: ExitCode.USAGE,
+    code_pb2.PERMISSION_DENIED: ExitCode.USAGE,
+    code_pb2.UNAUTHENTICATED: ExitCode.USAGE,
     code_pb2.UNAVAILABLE: ExitCode.UNAVAILABLE,
     code_pb2.RESOURCE_EXHAUSTED: ExitCode.UNAVAILABLE,
     code_pb2.NOT_FOUND: ExitCode.NO_MODEL,
@@ -38,6 +40,8 @@ _EXIT_CODES = {
     code_pb2.CANCELLED: ExitCode.INTERRUPTED,
 }
 _HINTS = {
+    code_pb2.UNAUTHENTICATED: "give the server's token as MLXFORGE_TOKEN",
+    code_pb2.PERMISSION_DENIED: "ask the server's operator for a token that allows it",
     code_pb2.UNAVAILABLE: "try again in a moment",
     code_pb2.RESOURCE_EXHAUSTED: "try again in a moment, or ask for less",
     code_pb2.NOT_FOUND: "`mlxforge models` lists the models",

@@ -77,7 +77,7 @@ class Room:
         if self.max_loaded:
             slots = max(0, self.max_loaded - len(holders) - 1)
             later = (later + [need] * slots)[:slots]
-        else:
+        elif entry.named:
             spare = min(_SPARE, self.total // 4)
         part = max(0, free - spare) * need // (need + sum(later))
         return min(self.each, free, max(need, part))

@@ -56,7 +56,7 @@ def test_models_named_at_start_share_by_their_size_and_fill_the_budget() -> None
     assert big == pytest.approx(79 * 19.45 / (19.45 + 2.65 + 0.37), rel=1e-3)
     later = entry("tiny", id="later", named=False)
     assert budget.victims(later, [*models, later]) == []
-    assert budget.grant(later, [*models, later]) == budget.need(later)
+    assert budget.grant(later, [*models, later]) == pytest.approx(GIB, abs=9)
 
 
 def test_only_named_models_that_fit_are_planned_for() -> None:
