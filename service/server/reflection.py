@@ -6,8 +6,10 @@ the same servicer under the other name, with a descriptor made from v1alpha's.
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
-from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf import descriptor, descriptor_pb2, descriptor_pool
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 V1ALPHA = reflection.SERVICE_NAME
@@ -19,7 +21,7 @@ def add_reflection(server: grpc.aio.Server, services: list[str]) -> None:
     """Serve both versions, listing ``services`` and themselves."""
     pool = descriptor_pool.Default()
     _add_v1_descriptor(pool)
-    servicer = reflection.aio.ReflectionServicer([*services, V1, V1ALPHA], pool=pool)
+    servicer = reflection.aio.ReflectionServicer([*services, V1, V1ALPHA], pool=_Pool(pool))
     handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
@@ -31,6 +33,30 @@ def add_reflection(server: grpc.aio.Server, services: list[str]) -> None:
             for name in (V1, V1ALPHA)
         )
     )
+
+
+class _Pool:
+    """A descriptor pool that finds methods, too: the protocol has them among its symbols.
+
+    protobuf's own does not, and ghz asks for nothing else.
+    """
+
+    def __init__(self, pool: descriptor_pool.DescriptorPool) -> None:
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> descriptor.FileDescriptor:
+        """The file that defines a symbol. Raises ``KeyError``."""
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            found = self._pool.FindServiceByName(service)
+            if method not in found.methods_by_name:
+                raise
+            return found.file
 
 
 def _add_v1_descriptor(pool: descriptor_pool.DescriptorPool) -> None:

@@ -61,8 +61,20 @@ async def test_every_service_can_be_described(version: str, symbol: str, start: 
     }
 
 
-async def test_unknown_symbols(start: Start) -> None:
-    response = await ask(await start(), "v1", file_containing_symbol="nope.Nope")
+async def test_methods_are_symbols_too(start: Start) -> None:
+    symbol = "mlxforge.v1.GenerationService.StreamGenerate"
+    response = await ask(await start(), "v1", file_containing_symbol=symbol)
+    data = response.file_descriptor_response.file_descriptor_proto
+    files = map(descriptor_pb2.FileDescriptorProto.FromString, data)
+    assert "mlxforge/v1/generation.proto" in {file.name for file in files}
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    ["nope.Nope", "", "mlxforge.v1.GenerationService.Nope", "mlxforge.v1.Nope.StreamGenerate"],
+)
+async def test_unknown_symbols(symbol: str, start: Start) -> None:
+    response = await ask(await start(), "v1", file_containing_symbol=symbol)
     assert response.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 

@@ -17,7 +17,7 @@ blas.preload()
 
 from .report import Watch, save  # noqa: E402 - imports MLX: after the BLAS
 
-STAGES = ("simulator", "fuzz", "streams", "kills", "drains", "endurance")
+STAGES = ("simulator", "fuzz", "streams", "overload", "kills", "drains", "endurance")
 
 
 def main() -> int:
