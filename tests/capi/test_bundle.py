@@ -1,12 +1,17 @@
-"""The bundle runs after a move, in a root that has nothing but it and the C and C++ runtimes."""
+"""The bundle has all it needs, and runs after a move, in a root that has nothing else but the C and
+C++ runtimes."""
 
 from __future__ import annotations
 
+import ast
+import importlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -19,12 +24,36 @@ RUNTIME = (
 )  # fmt: skip
 LIMIT_MB = 260  # without models, on Linux x86-64
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="chroot and patchelf are Linux's"),
-    pytest.mark.skipif(shutil.which("patchelf") is None, reason="needs patchelf"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="chroot needs root"),
-]
+# What the library does not import (in v1, the gRPC stubs), and a package left out: capi/bundle.py.
+SERVER_ONLY = tuple(f"service/{name}/" for name in ("server", "cli", "worker", "telemetry", "v1"))
+LEFT_OUT = {"mlxforge", "transformers"}
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Names of the packages that a module imports, anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.partition(".")[0]
+
+
+def test_imported_packages_are_in_the_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "capi")
+    bundle = importlib.import_module("bundle")
+    bundled = set(bundle.DISTRIBUTIONS + bundle.HUB)
+    distributions = metadata.packages_distributions()
+    imported = {
+        name
+        for folder in ("engine", "service")
+        for file in (ROOT / folder).rglob("*.py")
+        if not str(file.relative_to(ROOT)).startswith(SERVER_ONLY)
+        for name in imports(file)
+    }
+    assert {"mlx", "numpy"} < imported
+    for name in imported - LEFT_OUT - sys.stdlib_module_names:
+        owners = {owner.lower().replace("_", "-") for owner in distributions.get(name, [])}
+        assert owners & bundled, f"{name} is imported and not in the bundle"
 
 
 def make_root(root: Path) -> None:
@@ -45,6 +74,10 @@ def make_root(root: Path) -> None:
     (root / "proc").mkdir()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="chroot and patchelf are Linux's")
+@pytest.mark.skipif(shutil.which("patchelf") is None, reason="needs patchelf")
+@pytest.mark.skipif(os.geteuid() != 0, reason="chroot needs root")
 def test_bundle_in_an_empty_root(tmp_path: Path) -> None:
     out = tmp_path / "made" / "here"
     made = subprocess.run(
