@@ -146,14 +146,14 @@ class Settings:
         if not (self.auth.enabled or self.tls.client_ca):
             lacking.append("tokens (auth.tokens_file) or clients' certificates (tls.client_ca)")
         for address in self.address:
-            if lacking and not (self.allow_insecure_bind or _is_local(address)):
+            if lacking and not (self.allow_insecure_bind or is_local(address)):
                 raise ConfigError(
                     f"address: {address} can be reached from other machines, without "
                     f"{', and without '.join(lacking)}. Set them up, or listen on 127.0.0.1, "
                     f"or, to let anyone in who can reach it, add --allow-insecure-bind"
                 )
         metrics = self.metrics.address
-        if metrics and not (self.allow_insecure_bind or _is_local(metrics)):
+        if metrics and not (self.allow_insecure_bind or is_local(metrics)):
             raise ConfigError(
                 f"metrics.address: {metrics} can be reached from other machines, and nobody is "
                 f"asked for a token there. Listen on 127.0.0.1, or add --allow-insecure-bind"
@@ -344,7 +344,8 @@ def _check_address(address: str, name: str = "address") -> None:
         )
 
 
-def _is_local(address: str) -> bool:
+def is_local(address: str) -> bool:
+    """Whether only this machine can reach the address."""
     host = address.rpartition(":")[0]
     if address.startswith("unix:") or host == "localhost":
         return True

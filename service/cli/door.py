@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from ..api.method import closing
 from ..config import ConfigError, Settings, load_settings
 from ..errors import status_of
 from ..models import default_models, open_registry
+from .connection import current
 from .failure import CallError, CommandError, ExitCode
 from .options import Defaults, Target
 from .progress import LoadProgress
@@ -52,14 +53,23 @@ async def open_door(target: Target) -> AsyncIterator[Door]:
             yield door
         return
     address = target.address or _settings().address[0]
-    async with grpc.aio.insecure_channel(address, options=_options(address)) as channel:
-        yield RemoteDoor(channel, address, target.timeout)
+    connection = current()
+    async with connection.channel(address) as channel:
+        yield RemoteDoor(channel, address, target.timeout, connection.metadata)
 
 
 class RemoteDoor:
     """A running server."""
 
-    def __init__(self, channel: grpc.aio.Channel, address: str, timeout: float | None) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        address: str,
+        timeout: float | None,
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """``metadata`` goes with every call."""
+        self._metadata = tuple(metadata)
         self._channel = channel
         self._address = address
         self._timeout = timeout
@@ -74,7 +84,7 @@ class RemoteDoor:
             request_serializer=type(request).SerializeToString,
             response_deserializer=message_factory.GetMessageClass(found.output_type).FromString,
         )
-        call = rpc(request, timeout=self._timeout)
+        call = rpc(request, timeout=self._timeout, metadata=self._metadata)
         try:
             async for response in call:
                 yield response
@@ -88,6 +98,12 @@ class RemoteDoor:
             if key == _DETAILS and isinstance(value, bytes):
                 return CallError(status_pb2.Status.FromString(value))
         if error.code() is grpc.StatusCode.UNAVAILABLE:
+            if "SSL" in (error.details() or ""):
+                return CommandError(
+                    f"no TLS with {self._address}: {error.details()}",
+                    "--ca names the PEM file to trust; --certificate and --key are for mutual TLS",
+                    ExitCode.UNAVAILABLE,
+                )
             return CommandError(
                 f"no server answers at {self._address}",
                 "start one with `mlxforge serve`, name another with --address, or add --embedded "
@@ -153,11 +169,3 @@ def _settings(flags: dict[str, Any] | None = None) -> Settings:
         return load_settings(flags)
     except ConfigError as error:
         raise CommandError(str(error), code=ExitCode.USAGE) from error
-
-
-def _options(address: str) -> list[tuple[str, int]]:
-    options = [("grpc.max_receive_message_length", -1)]
-    if address.startswith(("unix:", "127.", "localhost:", "[::1]:")):
-        # gRPC would ask an http_proxy of the environment for this machine, too.
-        options.append(("grpc.enable_http_proxy", 0))
-    return options
