@@ -18,6 +18,7 @@ from mlxforge.engine.output import FinishReason
 from ..api.observer import CallEnd, OutputWatch
 from ..registry import Registry
 from .collector import EngineCollector
+from .gaps import GapHistogram
 
 PREFIX = "mlxforge_"
 
@@ -60,9 +61,12 @@ class Metrics:
             "time_to_first_token", "From a request's arrival to its first token.",
             FIRST_TOKEN_BUCKETS,
         )  # fmt: skip
-        self._gap = self._seconds(
-            "inter_token_latency", "Between two outputs of a stream.", TOKEN_BUCKETS
+        self._gap = GapHistogram(
+            PREFIX + "inter_token_latency_seconds",
+            "Between two outputs of a stream.",
+            TOKEN_BUCKETS,
         )
+        self.prometheus.register(self._gap)
         self._per_token = self._seconds(
             "request_time_per_output_token",
             "Mean time of a request's tokens after the first.",
@@ -111,7 +115,7 @@ class Metrics:
         watch = self._watches.get(model_id)
         if watch is None:
             watch = self._watches[model_id] = OutputWatch(
-                self._first_token.labels(model_id).observe, self._gap.labels(model_id).observe
+                self._first_token.labels(model_id).observe, self._gap.observer(model_id)
             )
         return watch
 
@@ -154,16 +158,18 @@ class Metrics:
 
     def _keep(self, model_ids: set[str]) -> None:
         of_models = (
-            *(self._first_token, self._gap, self._per_token, self._latency, self._queue),
+            *(self._first_token, self._per_token, self._latency, self._queue),
             *(self._prefill, self._decode, self._prompt, self._generated),
         )
         for model_id in model_ids:
             for histogram in of_models:
                 histogram.labels(model_id)
+            self.outputs(model_id)
             for reason in FINISHED_REASONS:
                 self._success.labels(model_id, reason)
         for model_id in self._known - model_ids:
             self._watches.pop(model_id, None)
+            self._gap.remove(model_id)
             for histogram in of_models:
                 histogram.remove(model_id)
             self._success.remove_by_labels({"model_name": model_id})
