@@ -13,7 +13,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from mlxforge.v1 import embedding_pb2, generation_pb2, model_pb2, tokenizer_pb2
 
 FOLDER = Path(__file__).parent / "cases"
-ENGINES = ("default", "scripted")
+ENGINES = ("default", "scripted", "guarded")
 
 METHODS: dict[str, MethodDescriptor] = {
     method.name: method

@@ -27,6 +27,10 @@ DEFAULT_MODEL = "smollm2-135m-instruct"
 """What the cases of the default engine were written for; it comes as a Python package."""
 
 
+GUARDED = "guarded"
+"""The scripted engines behind tokens, of which the runners have none: over gRPC only."""
+
+
 class Missing(Exception):
     """Something to run with is not here; the message says what, and how to get it."""
 
@@ -115,8 +119,9 @@ def embedded_environment(engine: str) -> dict[str, str]:
 async def server(engine: str) -> AsyncIterator[str]:
     """The address of a server that serves while the context lasts."""
     address = f"127.0.0.1:{_free_port()}"
-    if engine == "scripted":
+    if engine != "default":
         command = [sys.executable, str(HERE / "scripted_engine.py"), address]
+        command += ["--guarded"] if engine == GUARDED else []
     else:
         command = [
             *_mlxforge(),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .cases import ENGINES, Case
-from .environment import DEFAULT_MODEL, Language, Missing, embedded_environment, server
+from .environment import DEFAULT_MODEL, GUARDED, Language, Missing, embedded_environment, server
 from .runner import Runner, RunnerError
 from .suite import Results, run_cases
 
@@ -43,7 +43,7 @@ async def run_columns(
             await _over_grpc(engine, remote, chosen, results)
         # One after the other: each process holds a whole engine.
         for column in columns:
-            if column.door == "embedded":
+            if column.door == "embedded" and engine != GUARDED:
                 await _run(column, engine, chosen, results)
     return results
 

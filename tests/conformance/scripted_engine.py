@@ -17,7 +17,9 @@ from mlxforge.engine.errors import (
     Cancelled,
     EngineError,
     LoadError,
+    PermissionDenied,
     ResourceExhausted,
+    Unauthenticated,
     Unavailable,
     Unsupported,
 )
@@ -36,6 +38,7 @@ from mlxforge.service.config import Settings
 from mlxforge.service.embedded.door import serve
 from mlxforge.service.embedded.host import Host
 from mlxforge.service.registry import Registry
+from mlxforge.service.security import AuthSettings
 from mlxforge.service.server import Server
 
 # By path, because the C library loads this file alone.
@@ -52,6 +55,7 @@ EMBEDS = frozenset({Capability.EMBED})
 FULL = ResourceExhausted("the queue is full", reason="QUEUE_FULL", retry_after=0.25)
 NEVER_FITS = ResourceExhausted("never fits", reason="NO_MEMORY", retry_after=None)
 RESTARTING = Unavailable("the worker restarts", reason="WORKER_RESTARTING", retry_after=0.5)
+FORBIDDEN = PermissionDenied("alice may not", reason="MODEL_NOT_ALLOWED")
 
 SCRIPTS = {
     "words": fakes.Script(),
@@ -64,6 +68,8 @@ SCRIPTS = {
     "restarting": fakes.Script(fail_at_word=0, fail_with=RESTARTING),
     "restarts-midway": fakes.Script(fail_at_word=3, fail_with=RESTARTING),
     "cannot": fakes.Script(fail_at_word=0, fail_with=Unsupported("cannot", reason="CANNOT")),
+    "forbidden": fakes.Script(fail_at_word=0, fail_with=FORBIDDEN),
+    "stranger": fakes.Script(fail_at_word=0, fail_with=Unauthenticated("who are you?")),
     "aborted": fakes.Script(fail_at_word=2, fail_with=Cancelled("aborted by its host")),
     "broken": fakes.Script(load_error=LoadError("its weights are damaged")),
 }
@@ -113,14 +119,15 @@ def run(*functions: object) -> None:
     serve(Host(*functions), open_api)  # type: ignore[arg-type]
 
 
-async def serve_grpc(address: str) -> None:
-    """Serve over gRPC until killed."""
+async def serve_grpc(address: str, *options: str) -> None:
+    """Serve over gRPC until killed; ``--guarded``: to who has a token."""
     logging.disable()  # what fails here does so on purpose
-    settings = Settings(address=(address,))
+    tokens = ("nobody:0123456789abcdef",) if "--guarded" in options else ()
+    settings = Settings(address=(address,), auth=AuthSettings(tokens=tokens))
     server = Server(await open_api(settings), settings)
     await server.start()
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve_grpc(sys.argv[1]))
+    asyncio.run(serve_grpc(*sys.argv[1:]))
