@@ -21,8 +21,8 @@ _SLACK = 1.2
 """Weights, and a little KV memory in proportion to them."""
 _LEAST = 256 * 2**20
 """Activations and KV memory of the smallest models."""
-_SPARE = 2**30
-"""Left for models that are named to LoadModel, where ``max_loaded`` plans for none."""
+_SPARE = 4 * 2**30
+"""Left (at most a quarter) for models that only LoadModel names, if ``max_loaded`` plans none."""
 
 Sizer = Callable[[str], int]
 """Bytes of a source's weight files; 0: not known."""
@@ -49,12 +49,14 @@ class Room:
     def victims(self, entry: ModelEntry, entries: Iterable[ModelEntry]) -> list[ModelEntry]:
         """Who must go before ``entry`` is loaded, least recently used first.
 
-        Never those that are pinned, loading, or used by a request. Raises
-        ``ResourceExhausted`` when that is not enough.
+        Never those that are pinned, loading, or used by a request; and for a model that the
+        settings do not name, those that they name only go where ``max_loaded`` says how many
+        to hold. Raises ``ResourceExhausted`` when that is not enough.
         """
         holders = [e for e in entries if e.granted and e is not entry]
         going = [e for e in holders if e.state is ModelState.UNLOADING]
-        idle = [e for e in holders if e.idling and not e.pinned]
+        stay = not entry.named and not self.max_loaded
+        idle = [e for e in holders if e.idling and not e.pinned and not (stay and e.named)]
         idle.sort(key=lambda e: e.last_used)
         need, free = min(self.need(entry), self.each), self._free(holders)
         chosen: list[ModelEntry] = []
@@ -73,13 +75,15 @@ class Room:
         holders = [e for e in others if e.granted]
         free, need = self._free(holders), self.need(entry)
         later = list(self._later(others, free - need))
-        spare = 0
         if self.max_loaded:
             slots = max(0, self.max_loaded - len(holders) - 1)
             later = (later + [need] * slots)[:slots]
+            part = free * need // (need + sum(later))
         elif entry.named:
             spare = min(_SPARE, self.total // 4)
-        part = max(0, free - spare) * need // (need + sum(later))
+            part = max(0, free - spare) * need // (need + sum(later))
+        else:
+            part = free // 4
         return min(self.each, free, max(need, part))
 
     def settle(self, entry: ModelEntry) -> None:
@@ -139,7 +143,7 @@ def _why(entry: ModelEntry) -> str:
         return entry.state.value
     if entry.running:
         return f"{entry.running} requests"
-    return "pinned" if entry.pinned else "idle"
+    return "pinned" if entry.pinned else "named at start" if entry.named else "idle"
 
 
 def _bytes(budget: float, device_bytes: int) -> int:

@@ -222,7 +222,7 @@ async def test_a_caller_who_leaves_does_not_stop_an_unloading() -> None:
 
 async def test_the_least_recently_used_makes_room_and_comes_back_on_demand() -> None:
     ledger = Ledger(total=TWO)
-    registry = ledger.registry("a", "b")
+    registry = ledger.registry("a", "b", max_loaded=2)
     await loaded(registry, "a", "b")
     await generate(registry, "a")
     await load(registry, "/m/c")
@@ -237,7 +237,7 @@ async def test_the_least_recently_used_makes_room_and_comes_back_on_demand() -> 
 
 async def test_without_load_on_demand_a_model_stays_away() -> None:
     ledger = Ledger(total=TWO)
-    registry = ledger.registry("a", "b", load_on_demand=False)
+    registry = ledger.registry("a", "b", max_loaded=2, load_on_demand=False)
     await loaded(registry, "a", "b")
     await load(registry, "/m/c")
     with pytest.raises(Unavailable) as caught:
@@ -248,12 +248,12 @@ async def test_without_load_on_demand_a_model_stays_away() -> None:
 
 async def test_pinned_and_busy_models_stay() -> None:
     ledger = Ledger(total=TWO, word_seconds=0.02)
-    registry = ledger.registry("a", "b")
+    registry = ledger.registry("a", "b", max_loaded=2)
     await loaded(registry, "a", "b")
     await load(registry, "a", pinned=True)
     running = asyncio.create_task(generate(registry, "b", words=4))
     await asyncio.sleep(0.01)
-    with pytest.raises(ResourceExhausted, match=r"a 256 MiB \(pinned\), b 256 MiB \(1 requests\)"):
+    with pytest.raises(ResourceExhausted, match=r"a 260 MiB \(pinned\), b 260 MiB \(1 requests\)"):
         await load(registry, "/m/c")
     assert state(registry, "c") is ModelState.UNLOADED and registry.get("c").error == ""
     assert await running == 4
@@ -378,4 +378,16 @@ async def test_models_that_do_not_fit_at_start_are_loaded_on_demand() -> None:
     assert ledger.held == ["a", "b"] and registry.get("c").dormant
     assert await generate(registry, "c") == 3
     assert ledger.held == ["b", "c"]
+    await registry.close()
+
+
+async def test_what_a_caller_names_never_displaces_what_the_settings_name() -> None:
+    ledger = Ledger(total=4 * 260 * MIB)
+    registry = ledger.registry("a")
+    await loaded(registry, "a")
+    await load(registry, "/m/b")
+    with pytest.raises(ResourceExhausted, match=r"a \d+ MiB \(named at start\)"):
+        for name in ("c", "d", "e"):
+            await load(registry, f"/m/{name}", pinned=True)
+    assert "a" in ledger.held and not ledger.wrong
     await registry.close()
