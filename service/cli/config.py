@@ -12,6 +12,7 @@ import typer
 
 import mlxforge
 
+from ..reference import reference
 from . import options
 
 LIBRARY = "lib/libmlxforge.dylib" if sys.platform == "darwin" else "lib/libmlxforge.so"
@@ -25,16 +26,24 @@ def config(
     python: Annotated[
         bool, typer.Option("--python", help="The interpreter, for MLXFORGE_PYTHON.")
     ] = False,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="All settings of the server, as Markdown.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Tell a C build where libmlxforge is.
+    """Tell a C build where libmlxforge is, or an operator what can be set.
 
     Examples:
 
         cc chat.c $(mlxforge config --cflags --libs) -o chat
 
+        mlxforge config --settings
+
         MLXFORGE_PYTHON=$(mlxforge config --python) ./program    # a library of another place
     """
+    if settings:
+        print(reference(), end="")
+        return
     values = _values(Path(folder) for folder in mlxforge.__path__)
     if as_json:
         print(json.dumps(values))

@@ -93,6 +93,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"address": "127.0.0.1:x"}, "must be host:port"),
     ({"address": "127.0.0.1:70000"}, "must be host:port"),
     ({"address": "unix:"}, "needs a path"),
+    ({"tls": {"certificate": "c.pem"}}, "go together: set both"),
+    ({"tls": {"client_ca": "ca.pem"}}, "tls.client_ca needs tls.certificate"),
+    ({"auth": {"exempt": ["metrics"]}}, "auth.exempt may hold health, reflection, not 'metrics'"),
 ]
 
 
@@ -110,6 +113,15 @@ def test_addresses_beyond_this_machine_need_words(address: Any) -> None:
     with pytest.raises(ConfigError, match="--allow-insecure-bind"):
         settings_from({"address": address}, "test").check_bind()
     settings_from({"address": address, "allow_insecure_bind": True}, "test").check_bind()
+    tls = {"tls": {"certificate": "c.pem", "key": "k.pem"}}
+    tokens = {"auth": {"tokens_file": "t.toml"}}
+    with pytest.raises(ConfigError, match="without tokens .* or clients' certificates"):
+        settings_from({"address": address, **tls}, "test").check_bind()
+    with pytest.raises(ConfigError, match=r"without TLS \(tls\.certificate, tls\.key\)\."):
+        settings_from({"address": address, **tokens}, "test").check_bind()
+    settings_from({"address": address, **tls, **tokens}, "test").check_bind()
+    mutual = {"tls": {**tls["tls"], "client_ca": "ca.pem"}}
+    settings_from({"address": address, **mutual}, "test").check_bind()
 
 
 @pytest.mark.parametrize(
