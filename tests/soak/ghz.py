@@ -30,11 +30,18 @@ def program() -> str:
 
 
 async def run(
-    address: str, message: Mapping[str, Any], *, at_once: int, requests: int, connections: int
+    address: str,
+    message: Mapping[str, Any],
+    *,
+    at_once: int,
+    requests: int,
+    connections: int,
+    rate: float = 0.0,
 ) -> dict[str, Any]:
     """ghz's report: ``count``, ``rps``, ``statusCodeDistribution``, ``details`` of each call.
 
-    ``at_once`` calls run at any time, over so many connections. Latencies are nanoseconds.
+    At most ``at_once`` calls run at any time, over so many connections; ``rate`` of them are
+    begun in a second, 0: as soon as one ends. Latencies are nanoseconds.
     """
     ghz = program()
     if not ghz:
@@ -45,6 +52,7 @@ async def run(
             ghz, "--insecure", "--call", METHOD, "--data", json.dumps(message),
             "--concurrency", str(at_once), "--total", str(requests),
             "--connections", str(connections), "--timeout", "300s",
+            "--rps", str(round(rate)),
             "--format", "json", "--output", str(out), address,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
