@@ -115,7 +115,7 @@ def test_addresses_beyond_this_machine_need_words(address: Any) -> None:
     settings_from({"address": address, "allow_insecure_bind": True}, "test").check_bind()
     tls = {"tls": {"certificate": "c.pem", "key": "k.pem"}}
     tokens = {"auth": {"tokens_file": "t.toml"}}
-    with pytest.raises(ConfigError, match="without tokens .* or clients' certificates"):
+    with pytest.raises(ConfigError, match=r"without tokens .* or clients' certificates"):
         settings_from({"address": address, **tls}, "test").check_bind()
     with pytest.raises(ConfigError, match=r"without TLS \(tls\.certificate, tls\.key\)\."):
         settings_from({"address": address, **tokens}, "test").check_bind()

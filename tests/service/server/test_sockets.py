@@ -6,6 +6,8 @@ import asyncio
 import os
 import socket
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -19,6 +21,13 @@ from mlxforge.service.server import BindError, Server
 from mlxforge.service.server.sockets import MAX_PATH_BYTES
 
 from ..serving import Start
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short one: pytest's own is too long for a socket on macOS."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
 
 
 def server(path: Path | str, **settings: str) -> Server:
