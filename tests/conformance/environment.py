@@ -23,8 +23,8 @@ BUILD = Path(os.environ.get("MLXFORGE_BUILD", ROOT / "build" / "capi"))
 LIBRARY = "libmlxforge.dylib" if sys.platform == "darwin" else "libmlxforge.so"
 TESTING_LIBRARY = LIBRARY.replace("mlxforge", "mlxforge_testing")
 READY_SECONDS = 120.0
-DEFAULT_MODEL = "smollm2-135m-instruct"
-"""What the cases of the default engine were written for; it comes as a Python package."""
+DEFAULT_MODELS = ("smollm2-135m-instruct", "all-minilm-l6-v2")
+"""What the cases of the default engine were written for; they come as Python packages."""
 
 
 GUARDED = "guarded"
@@ -126,7 +126,7 @@ async def server(engine: str) -> AsyncIterator[str]:
         command = [
             *_mlxforge(),
             "serve",
-            DEFAULT_MODEL,
+            *DEFAULT_MODELS,
             "--address",
             address,
             "--log-level",

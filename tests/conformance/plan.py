@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .cases import ENGINES, Case
-from .environment import DEFAULT_MODEL, GUARDED, Language, Missing, embedded_environment, server
+from .environment import DEFAULT_MODELS, GUARDED, Language, Missing, embedded_environment, server
 from .runner import Runner, RunnerError
 from .suite import Results, run_cases
 
-CONFIG = json.dumps({"model": [DEFAULT_MODEL]})
+CONFIG = json.dumps({"model": DEFAULT_MODELS})
 """Of embedded engines; the scripted ones take no notice."""
 
 
