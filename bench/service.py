@@ -5,7 +5,9 @@ greedy, the same number of new tokens, all streams started at once. Each side ru
 processes of its own, one after the other:
 
     mlxforge            our engine, in the process that asks
-    mlxforge gRPC       our server in its own process, asked by a grpc.aio client
+    mlxforge worker     our engine in a worker, without gRPC
+    mlxforge gRPC       our server and its worker, asked by a grpc.aio client
+    gRPC, no worker     the same with the engine in the server's process
     mlx-lm              BatchGenerator as `pip install mlx-lm` gives it: on Linux CPUs that
                         is MLX's reference BLAS
     mlx-lm + OpenBLAS   BatchGenerator with the BLAS that mlxforge loads (Linux CPUs only)
@@ -38,7 +40,9 @@ from bench import report  # noqa: E402 - imports MLX: after the BLAS
 WANTED = 5
 SIDES = {
     "engine": "mlxforge",
+    "worker": "mlxforge worker",
     "grpc": "mlxforge gRPC",
+    "local": "gRPC, no worker",
     "plain": "mlx-lm",
     "openblas": "mlx-lm + OpenBLAS",
 }
@@ -96,9 +100,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     add_arguments(parser)
-    every = ",".join(RUNNERS)
+    usual = "engine,grpc,plain,openblas"
     parser.add_argument(
-        "--sides", default=every, help=f"({every}); all are compared with the first"
+        "--sides",
+        default=usual,
+        help=f"of {', '.join(RUNNERS)} ({usual}); all are compared with the first",
     )
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     args = parser.parse_args()

@@ -34,10 +34,11 @@ class Run:
 
 
 def passages() -> list[str]:
-    """Sixteen or more prompts of real text."""
+    """Some 140 prompts of real text; the first thirty do not overlap."""
     texts: list[str] = json.loads(CORPUS.read_text("utf-8"))
     text = next(text for text in texts if len(text) == 10_000)
-    return [text[at : at + _PASSAGE] for at in range(0, len(text) - _PASSAGE, _PASSAGE)]
+    starts = [range(shift, len(text) - _PASSAGE, _PASSAGE) for shift in range(0, _PASSAGE, 70)]
+    return [text[at : at + _PASSAGE] for places in starts for at in places]
 
 
 async def ask_all(ask: Ask, prompts: Sequence[str], new: int, salt: str) -> Run:
@@ -66,11 +67,12 @@ async def measure(ask: Ask, args: argparse.Namespace) -> list[Run]:
 
 
 async def run_engine(args: argparse.Namespace) -> list[Run]:
-    """Our engine on this process's loop."""
-    from mlxforge.engine.engine import Engine
+    """Our engine on this process's loop, or in a worker."""
+    from mlxforge.engine.local import LocalEngine
     from mlxforge.engine.request import GenerationRequest, SamplingParams
+    from mlxforge.service.worker.engine import WorkerEngine
 
-    engine = Engine(args.model)
+    engine = (WorkerEngine if args.side == "worker" else LocalEngine)(args.model)
     await engine.start()
     count = 0
 
@@ -102,6 +104,7 @@ async def run_grpc(args: argparse.Namespace) -> list[Run]:
 
     command = [sys.executable, "-m", "mlxforge.service.cli", "serve", args.model]
     command += ["--address", "127.0.0.1:0", "--log-level", "warning", "--json"]
+    command += ["--set", f"worker.enabled={args.side == 'grpc'}"]
     server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         ready = await asyncio.wait_for(_ready(server), _READY_SECONDS)
@@ -170,7 +173,9 @@ async def run_peer(args: argparse.Namespace) -> list[Run]:
 
 RUNNERS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, list[Run]]]] = {
     "engine": run_engine,
+    "worker": run_engine,
     "grpc": run_grpc,
+    "local": run_grpc,
     "plain": run_peer,
     "openblas": run_peer,
 }
