@@ -33,7 +33,7 @@ CPU = (
     "prefix --shape 135m --repeats 1 --burst 30 --tight-streams 16 --tight-new 96",
     "prefix --shape tiny",
     "constraint --new 48 --rounds 2 --rounds-peer 1",
-    "sharing --texts 600",
+    "sharing --seconds 10 --rounds 2",
     "embedding --words 32 --batches 1,64 --corpus 256 --cpu-tokens 4000",
 )
 GPU = (

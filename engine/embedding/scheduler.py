@@ -103,6 +103,7 @@ class EmbeddingScheduler:
         """Requests with a batch on the device."""
         self._queue: InputQueue[_Job] = InputQueue(self.policy, model.max_length)
         self._flights: deque[_Flight] = deque()
+        self.tokens_read = 0  # by the last step, with padding
         self._streams: list[mx.Stream] = []
         self._tokenizers = ThreadPoolExecutor(_TOKENIZER_THREADS, "mlxforge-embed-tokenize")
         self._news: deque[_News] = deque()
@@ -158,7 +159,7 @@ class EmbeddingScheduler:
         """Start a batch (on CPUs, one a stream) and read the one before; False when there is none.
 
         ``token_budget`` bounds the batch (padding counts), for engines that also decode: an
-        input longer than the budget still runs, alone.
+        input longer than the budget still runs, alone. 0: only read.
         """
         started = time.perf_counter()
         try:
@@ -175,8 +176,9 @@ class EmbeddingScheduler:
     def _step(self, token_budget: int | None) -> bool:
         self._take_news()
         self._expire()
+        self.tokens_read = 0
         batches: list[Batch[_Job]] = []
-        while len(batches) < self.policy.streams:
+        while token_budget != 0 and len(batches) < self.policy.streams:
             batch = self._queue.take(token_budget)
             if batch is None:
                 break
@@ -187,7 +189,7 @@ class EmbeddingScheduler:
         if waiting:
             self._read(self._flights.popleft())
         self._unpark()
-        return bool(batches or waiting)
+        return bool(batches or waiting or len(self._queue))
 
     def close(self, error: EngineError | None = None) -> None:
         """End every request with ``error`` (``Cancelled``) and refuse new ones."""
@@ -321,6 +323,7 @@ class EmbeddingScheduler:
     def _read(self, flight: _Flight) -> None:
         """Wait for batches and hand their vectors out."""
         for batch, computed in flight:
+            self.tokens_read += batch.width * batch.rows
             try:
                 vectors = np.asarray(computed)
             except Exception as error:

@@ -184,6 +184,18 @@ def test_token_budget(model, monkeypatch):
     assert all(rows * width <= 128 for rows, width in shapes)
 
 
+def test_without_a_budget_batches_are_only_read(scheduler):
+    scheduler.submit(large(64))
+    await_tokens(scheduler)
+    scheduler.step(64)
+    assert len(scheduler._flights) == 1 and scheduler.tokens_read == 0
+    assert scheduler.step(0)
+    assert not scheduler._flights and 0 < scheduler.tokens_read <= 64
+    assert scheduler.step(0), "what waits is work"
+    assert scheduler.tokens_read == 0
+    finish(scheduler)
+
+
 def test_the_next_batch_starts_before_the_last_is_read(scheduler):
     scheduler.submit(large(64))
     await_tokens(scheduler)
