@@ -109,6 +109,16 @@ class DeviceThread:
         with self._wakeup:
             return self._parked
 
+    def clear_cache(self) -> None:
+        """Give the buffers that MLX keeps for reuse back, soon. Any thread may ask."""
+
+        def clear() -> None:
+            import mlx.core as mx
+
+            mx.clear_cache()
+
+        self.call(clear)
+
     def attach(self, stepper: Stepper) -> None:
         """Step ``stepper`` whenever it has work, until it is detached."""
         if threading.current_thread() is self._thread:

@@ -281,9 +281,13 @@ async def _unless_cancelled(building: Future[Assembly]) -> Assembly:
 
 
 def _discard(built: Future[Assembly]) -> None:
-    if not built.cancelled() and built.exception() is None:
+    if built.cancelled():
+        return
+    if built.exception() is None:
         assembly = built.result()
         assembly.device.call(assembly.shut)
+    else:  # the load was ended midway
+        DeviceThread.shared().clear_cache()
 
 
 def _deliver(deliveries: list[Delivery]) -> None:

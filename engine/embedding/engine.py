@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,7 +108,7 @@ class EmbeddingEngine:
             self._helpers, lambda: resolve(self.model_source, self._progress)
         )
         try:
-            serving = await asyncio.wrap_future(device.call(lambda: self._load(str(path))))
+            serving = await _unless_cancelled(device.call(lambda: self._load(str(path))))
         except EngineError:
             raise
         except Exception as error:
@@ -240,6 +240,25 @@ def describe(
         embedding_pooling=model.settings.pooling.value,
         max_embed_inputs=DEFAULT_LIMITS.max_embed_inputs,
     )
+
+
+async def _unless_cancelled(building: Future[_Serving]) -> _Serving:
+    """The loaded model; it is let go again when nobody waits for it any more."""
+    try:
+        return await asyncio.wrap_future(building)
+    except asyncio.CancelledError:
+        building.add_done_callback(_discard)
+        raise
+
+
+def _discard(built: Future[_Serving]) -> None:
+    if built.cancelled():
+        return
+    if built.exception() is None:
+        serving = built.result()
+        DeviceThread.shared().call(lambda: _release(serving))
+    else:
+        DeviceThread.shared().clear_cache()
 
 
 def _release(serving: _Serving) -> None:
