@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mlxforge.engine.errors import FieldViolation
@@ -17,8 +17,9 @@ from mlxforge.v1 import embedding_pb2, usage_pb2
 from ..registry import Registry
 from .context import CallContext
 
-# Requests of one stream that are embedded at once: enough to keep batches full.
-_AHEAD = 4
+# What of one stream is embedded at once, enough to keep batches full: so many messages, and
+# more while they are small.
+_LARGE_MESSAGES, _SMALL_MESSAGES, _INPUTS = 4, 32, 512
 _Task = asyncio.Task[tuple[str, EmbeddingOutput]]
 
 POOLINGS = {
@@ -26,6 +27,33 @@ POOLINGS = {
     embedding_pb2.POOLING_CLS: Pooling.CLS,
     embedding_pb2.POOLING_LAST: Pooling.LAST,
 }
+
+
+@dataclass(slots=True)
+class _Window:
+    """The messages of one stream that are embedded now, and their inputs."""
+
+    messages: int = 0
+    inputs: int = 0
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def enter(self, inputs: int) -> None:
+        """Wait until there is room for a message of so many inputs."""
+        while not self._fits(inputs):
+            self.left.clear()
+            await self.left.wait()
+        self.messages += 1
+        self.inputs += inputs
+
+    def leave(self, inputs: int) -> None:
+        """A message is answered."""
+        self.messages -= 1
+        self.inputs -= inputs
+        self.left.set()
+
+    def _fits(self, inputs: int) -> bool:
+        small = self.messages < _SMALL_MESSAGES and self.inputs + inputs <= _INPUTS
+        return small or self.messages < _LARGE_MESSAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +78,14 @@ class EmbeddingService:
     ) -> AsyncIterator[embedding_pb2.StreamEmbedResponse]:
         """Embed one list after the other, in order; the next ones while one is answered."""
         ahead: asyncio.Queue[_Task | None] = asyncio.Queue()
-        room = asyncio.Semaphore(_AHEAD)
+        window = _Window()
         waiting: set[_Task] = set()
 
         async def read() -> None:
             try:
                 sequence = 0
                 async for message in messages:
-                    await room.acquire()
+                    await window.enter(len(message.inputs))
                     request_id = f"{context.engine_id}-{sequence}"
                     task = asyncio.create_task(self._embed(message, context, request_id))
                     waiting.add(task)
@@ -72,7 +100,7 @@ class EmbeddingService:
             while (task := await ahead.get()) is not None:
                 model, output = await task
                 waiting.discard(task)
-                room.release()
+                window.leave(len(output.vectors))
                 yield embedding_pb2.StreamEmbedResponse(
                     sequence=sequence,
                     model=model,

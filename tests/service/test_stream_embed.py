@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 
 from mlxforge.engine.embedding.engine import EmbeddingEngine
+from mlxforge.engine.output import EmbeddingOutput
+from mlxforge.engine.request import EmbeddingRequest
 from mlxforge.v1 import embedding_pb2
 
 from ..engine.embedding.running import tiny_model, words
@@ -85,6 +87,50 @@ async def stream_corpus(client: Client, count: int) -> None:
 async def test_a_corpus_in_bounded_memory_and_in_order(tiny_folder: Path) -> None:
     async with serving(EmbeddingEngine(str(tiny_folder))) as client:  # type: ignore[arg-type]
         await stream_corpus(client, MESSAGES)
+
+
+class Counting(EmbeddingEngine):
+    """Notes how many requests and inputs it has at once."""
+
+    now, most_requests, inputs, most_inputs = 0, 0, 0, 0
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingOutput:
+        self.now += 1
+        self.inputs += len(request.inputs)
+        self.most_requests = max(self.most_requests, self.now)
+        self.most_inputs = max(self.most_inputs, self.inputs)
+        try:
+            return await super().embed(request)
+        finally:
+            self.now -= 1
+            self.inputs -= len(request.inputs)
+
+
+@pytest.mark.parametrize(("size", "at_once"), [(1, 32), (100, 5), (300, 4)])
+async def test_several_messages_are_embedded_together(
+    tiny_folder: Path, size: int, at_once: int
+) -> None:
+    """Small ones share batches; how much is in flight is bounded; answers keep their order."""
+    engine = Counting(str(tiny_folder))
+    texts = [[text_of(size * index + i) for i in range(size)] for index in range(60)]
+
+    async def send() -> AsyncIterator[embedding_pb2.EmbedRequest]:
+        for some in texts:
+            yield embedding_pb2.EmbedRequest(inputs=[{"text": text} for text in some])
+
+    async with serving(engine) as client:  # type: ignore[arg-type]
+        known: dict[str, np.ndarray[Any, Any]] = {}
+        received = 0
+        async for response in client.embedding.StreamEmbed(send()):
+            assert response.sequence == received
+            for text, item in zip(texts[received], response.embeddings, strict=True):
+                vector = np.array(item.values)
+                np.testing.assert_allclose(vector, known.setdefault(text, vector), atol=1e-5)
+            received += 1
+        assert received == len(texts)
+    assert engine.most_requests <= at_once
+    assert engine.most_inputs <= max(512, at_once * size)
+    assert engine.most_requests > at_once // 2
 
 
 @pytest.mark.skipif(not SOAK, reason="takes minutes; MLXFORGE_SOAK=1 runs it")
