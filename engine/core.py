@@ -74,6 +74,12 @@ class EngineCore:
 
     # What other threads may call: they only append, the step does the work.
 
+    def check_queue(self) -> None:
+        """Raise ``ResourceExhausted`` when the queue is full now: before any work is done."""
+        if self.scheduler.full:
+            self._commands.append(self._count_rejected)
+            raise self._queue_full()
+
     def submit(self, group: Group) -> None:
         """Queue a request. Wake the device thread after."""
         self._commands.append(lambda: self._submit(group))
@@ -126,22 +132,23 @@ class EngineCore:
 
     def _submit(self, group: Group) -> None:
         if self.scheduler.full:
-            self.stats.rejected += 1
-            self._outbox.append(
-                (
-                    group.sink,
-                    ResourceExhausted(
-                        f"{self.scheduler.max_waiting} requests are waiting already; try later",
-                        reason="QUEUE_FULL",
-                    ),
-                )
-            )
+            self._count_rejected()
+            self._outbox.append((group.sink, self._queue_full()))
             group.close()
             return
         group.open = len(group.sequences)
         self.groups[group.request.request_id] = group
         self._deadlines.add(group)
         self.scheduler.add(group)
+
+    def _count_rejected(self) -> None:
+        self.stats.rejected += 1
+
+    def _queue_full(self) -> ResourceExhausted:
+        return ResourceExhausted(
+            f"{self.scheduler.max_waiting} requests are waiting already; try later",
+            reason="QUEUE_FULL",
+        )
 
     def _abort(self, request_id: str, error: EngineError | None) -> None:
         group = self.groups.get(request_id)

@@ -146,6 +146,7 @@ class Engine:
         if Capability.GENERATE not in assembly.info.capabilities:
             raise Unsupported(f"{self.model_id} only embeds", reason="CANNOT_GENERATE")
         self._refuse_when_closing()
+        assembly.core.check_queue()
         stream = Stream(asyncio.get_running_loop())
         group = Group(request, stream)
         self._add(request.request_id, stream)
