@@ -2,7 +2,8 @@
 
 Requests are compiled in a fork of this process, which stands ready with everything loaded: a
 compiler bomb, or a fault in native code, ends the fork and nothing else, and the next one is there
-in milliseconds. Requests and answers are JSON objects, one a line, on stdin and stdout:
+in milliseconds (not run on macOS). Requests and answers are JSON objects, one a line, on stdin and
+stdout:
 
     first line in:   {"tokens": [base64, …], "special": [id, …], "eos": [id, …]}
     first line out:  {"ready": true}
