@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from mlxforge.service.cli.app import COMMANDS, app
@@ -216,10 +217,11 @@ def test_help_teaches_by_example() -> None:
     overview = runner.invoke(app, ["--help"])
     assert "Exit codes" in overview.output and "mlxforge serve" in overview.output
     for command in COMMANDS:
-        page = runner.invoke(app, [command.__name__, "-h"])
+        name = command.info.name if isinstance(command, typer.Typer) else command.__name__
+        page = runner.invoke(app, [name, "-h"])
         assert page.exit_code == 0
-        assert "Example" in page.output and f"mlxforge {command.__name__}" in page.output
-        assert command.__name__ in overview.output
+        assert "Example" in page.output and f"mlxforge {name}" in page.output
+        assert name in overview.output
     assert runner.invoke(app, ["--version"]).output.startswith("mlxforge ")
 
 
