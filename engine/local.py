@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .client import EngineClient
@@ -30,12 +31,17 @@ class LocalEngine:
         *,
         model_id: str | None = None,
         progress: ProgressCallback | None = None,
+        own_process: bool = False,
     ) -> None:
-        """Nothing is read before ``start``. ``progress`` may be called on other threads."""
+        """Nothing is read before ``start``. ``progress`` may be called on other threads.
+
+        ``own_process``: nothing else computes in this process; see ``EmbeddingEngine``.
+        """
         self.model_source = model_source
         self.config = config or EngineConfig()
         self.model_id = model_id or model_source.rstrip("/").rsplit("/", 1)[-1]
         self._progress = progress
+        self._own_process = own_process
         self._engine: EngineClient | None = None
         self._closed = False
 
@@ -66,8 +72,12 @@ class LocalEngine:
         path = await asyncio.get_running_loop().run_in_executor(
             None, lambda: resolve(self.model_source, self._progress)
         )
-        kind = EmbeddingEngine if is_encoder(path) else Engine
-        engine = kind(str(path), self.config, model_id=self.model_id, progress=self._progress)
+        kind = (
+            partial(EmbeddingEngine, own_process=self._own_process) if is_encoder(path) else Engine
+        )
+        engine: EngineClient = kind(
+            str(path), self.config, model_id=self.model_id, progress=self._progress
+        )
         self._engine = engine
         if self._closed:
             await engine.close()

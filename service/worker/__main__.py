@@ -6,9 +6,10 @@ Started by ``process.WorkerProcess``; the id is there for those who read process
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from mlxforge.engine.local import LocalEngine
 
 from .main import main
 
-main(sys.argv, LocalEngine)
+main(sys.argv, partial(LocalEngine, own_process=True))
