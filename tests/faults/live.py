@@ -27,7 +27,7 @@ from mlxforge.v1 import (
 
 from ..engine.loader.folders import write_folder
 
-START_SECONDS = 120.0
+START_SECONDS = 200.0
 SERVING = health_pb2.HealthCheckResponse.SERVING
 CODE = grpc.StatusCode
 Request = generation_pb2.GenerateRequest

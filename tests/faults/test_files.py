@@ -20,7 +20,7 @@ from .live import CODE, SMALL, Usage, connected, model_folder, request, serving,
 from .shim import preloaded
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = int(os.environ.get("MLXFORGE_DAMAGED_FOLDERS", "25"))
+FOLDERS = int(os.environ.get("MLXFORGE_DAMAGED_FOLDERS", "20"))
 
 
 @pytest.fixture(scope="module")

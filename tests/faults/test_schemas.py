@@ -10,8 +10,8 @@ from mlxforge.engine.request import Constraint, ConstraintKind
 
 from .lives import _Letters
 
-SCHEMAS = int(os.environ.get("MLXFORGE_SCHEMAS", "300"))
-CACHE_BYTES = 8 * 2**20
+SCHEMAS = int(os.environ.get("MLXFORGE_SCHEMAS", "100"))
+CACHE_BYTES = 2 * 2**20
 
 
 class _Bytes(_Letters):

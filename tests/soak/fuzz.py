@@ -10,4 +10,4 @@ REQUESTS = 10_000
 
 def run(scale: float) -> Report:
     size = max(50, round(REQUESTS * scale))
-    return run_tests("tests/service/server/test_fuzz.py", "MLXFORGE_FUZZ", size)
+    return run_tests("tests/service/test_fuzz.py", "MLXFORGE_FUZZ_REQUESTS", size)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ..faults.live import CODE, Outcome, Request, Stubs, request, stream
 
 # What a reader waits for at most; one that waits longer is hung.
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 @dataclass
