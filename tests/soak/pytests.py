@@ -17,7 +17,7 @@ def run_tests(test: str, variable: str, size: int) -> Report:
     """Run ``test`` with ``variable`` set to ``size``."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=14400", test],
-        env={**os.environ, variable: str(size)},
+        env={**os.environ, "MLXFORGE_SOAK": "1", variable: str(size)},
         cwd=ROOT,
         capture_output=True,
         text=True,
