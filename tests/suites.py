@@ -34,6 +34,7 @@ class Suite:
     test: tuple[Command, ...]
     lint: tuple[Command, ...] = ()
     fmt: tuple[Command, ...] = ()
+    probe: str = "--version"  # what has the tool say its version
 
     def missing(self) -> str | None:
         """Why the suite cannot run here; None when it can."""
@@ -41,10 +42,10 @@ class Suite:
             return f"{self.folder} is not there yet"
         if shutil.which(self.tool) is None:
             return f"no {self.tool} on PATH"
-        shown = subprocess.run([self.tool, "--version"], capture_output=True, text=True)
+        shown = subprocess.run([self.tool, self.probe], capture_output=True, text=True)
         found = re.search(r"(\d+)\.(\d+)", shown.stdout)
         if shown.returncode or found is None:
-            return f"{self.tool} does not run"
+            return shown.stderr.strip() or f"{self.tool} does not run"
         if (int(found[1]), int(found[2])) < self.minimum:
             return f"{self.tool} {found[0]} is older than {'.'.join(map(str, self.minimum))}"
         return None
@@ -53,6 +54,18 @@ class Suite:
 # Not `npm ci`: it refuses a lock file that lacks other platforms' optional packages, and a
 # registry that does not carry them all makes no other. Versions are the lock file's all the same.
 _NPM_INSTALL = ("npm", "install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error")
+
+_SWIFT = str(ROOT / "stubs" / "swift" / "toolchain.sh")
+_SWIFT_FORMAT = (_SWIFT, "swift", "format")
+_SWIFT_FILES = (
+    "--parallel",
+    "--recursive",
+    "Package.swift",
+    "Sources",
+    "Tests",
+    "Examples",
+    "grpc",
+)
 
 SUITES = (
     Suite(
@@ -85,9 +98,12 @@ SUITES = (
         name="swift",
         folder="stubs/swift",
         marker="Package.swift",
-        tool="swift",
+        tool=_SWIFT,
+        probe="version",
         minimum=(6, 0),
-        test=(("swift", "test"),),
+        test=(("./test.sh",),),
+        lint=((*_SWIFT_FORMAT, "lint", "--strict", *_SWIFT_FILES),),
+        fmt=((*_SWIFT_FORMAT, "--in-place", *_SWIFT_FILES),),
     ),
     Suite(
         name="python",

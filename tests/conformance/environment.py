@@ -82,11 +82,40 @@ def _rust(engine: str) -> list[str]:
     return [str(target / "debug" / "mlxforge-conformance")]
 
 
+def swift_program(path: str, folder: Path, how: str = "make swift") -> list[str]:
+    """The command of an executable of stubs/swift, built, with ``folder``'s libmlxforge."""
+    toolchain = str(ROOT / "stubs" / "swift" / "toolchain.sh")
+    ready = subprocess.run([toolchain, "version"], capture_output=True, text=True)
+    program = ROOT / "build" / path
+    if ready.returncode:
+        raise Missing(ready.stderr.strip())
+    if not program.exists():
+        raise Missing(f"{program.name} is not built: {how}")
+    return [toolchain, "run", str(folder), str(program)]
+
+
+def _swift(engine: str) -> list[str]:
+    # The program is linked to a libmlxforge by name: the folder decides which it meets.
+    folder = ROOT / "build" / "conformance" / f"swift_{engine}"
+    folder.mkdir(parents=True, exist_ok=True)
+    link = folder / LIBRARY
+    link.unlink(missing_ok=True)
+    link.symlink_to(library(engine))
+    return swift_program("swift/debug/mlxforge-conformance", folder)
+
+
+def _swift_grpc(engine: str) -> list[str]:
+    program = "swift-grpc/debug/mlxforge-conformance-grpc"
+    return swift_program(program, ROOT, "stubs/swift/grpc/test.sh, with GitHub at hand")
+
+
 LANGUAGES = (
     Language("python", ("grpc", "embedded"), _python),
     Language("c", ("embedded",), _c),
     Language("node", ("grpc", "embedded"), _node),
     Language("rust", ("grpc", "embedded"), _rust),
+    Language("swift", ("embedded",), _swift),
+    Language("swift", ("grpc",), _swift_grpc),
 )
 
 

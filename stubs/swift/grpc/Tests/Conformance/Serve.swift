@@ -1,0 +1,1 @@
+../../../Tests/Conformance/Serve.swift
