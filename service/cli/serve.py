@@ -122,7 +122,7 @@ def serve(
 async def _serve(settings: Settings, as_json: bool) -> None:
     bars = LoadProgress(quiet=as_json)
     registry = open_registry(settings, bars.of, workers=settings.worker.enabled)
-    await run_server(settings, registry, Lines() if as_json else _Terminal(bars))
+    await run_server(settings, registry, Lines() if as_json else _Terminal(bars, settings))
 
 
 class Lines(Reporter):
@@ -148,8 +148,9 @@ class Lines(Reporter):
 class _Terminal(Reporter):
     """For people: progress bars, then what is served and how to ask."""
 
-    def __init__(self, bars: LoadProgress) -> None:
+    def __init__(self, bars: LoadProgress, settings: Settings) -> None:
         self._bars = bars
+        self._settings = settings
 
     def listening(self, addresses: list[str]) -> None:
         print(f"listening on {', '.join(addresses)}, loading models", flush=True)
@@ -161,14 +162,17 @@ class _Terminal(Reporter):
     def ready(self, registry: Registry, addresses: list[str]) -> None:
         self._bars.close()
         models = ", ".join(entry.id for entry in registry if entry.serving)
-        print(f"ready: {models} on {', '.join(addresses)}\n{_try_it(addresses[0])}", flush=True)
+        hint = _try_it(addresses[0], self._settings)
+        print(f"ready: {models} on {', '.join(addresses)}\n{hint}", flush=True)
 
 
-def _try_it(address: str) -> str:
+def _try_it(address: str, settings: Settings) -> str:
     """How to ask a first question, in another shell."""
     request = '{"prompt":"The capital of France is","max_tokens":16}'
     method = "mlxforge.v1.GenerationService/StreamGenerate"
-    lines = [f"  mlxforge chat --address {address}"]
-    if not address.startswith("unix:"):
+    secure = settings.tls.certificate is not None
+    lines = [f"  mlxforge chat --address {address}" + (" --ca CERTIFICATE" if secure else "")]
+    if not (secure or address.startswith("unix:")):
         lines.append(f"  grpcurl -plaintext -d '{request}' {address} {method}")
-    return "try, in another shell:\n" + "\n".join(lines)
+    note = ", with MLXFORGE_TOKEN set" if settings.auth.tokens else ""
+    return f"try, in another shell{note}:\n" + "\n".join(lines)

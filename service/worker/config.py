@@ -13,7 +13,7 @@ class WorkerConfig:
     """Whether `mlxforge serve` gives every model a process; without, its crash ends the server."""
     silent_seconds: float = 1.0
     """A worker not heard of for so long counts as unhealthy."""
-    hang_seconds: float = 5.0
+    hang_seconds: float = 10.0
     """A worker not heard of for so long is killed and started again."""
     step_seconds: float = 120.0
     """One step of the model, or waiting work without any, may take so long before that."""
