@@ -170,9 +170,9 @@ def _try_it(address: str, settings: Settings) -> str:
     """How to ask a first question, in another shell."""
     request = '{"prompt":"The capital of France is","max_tokens":16}'
     method = "mlxforge.v1.GenerationService/StreamGenerate"
-    secure = settings.tls.certificate is not None
+    secure = settings.tls.enabled
     lines = [f"  mlxforge chat --address {address}" + (" --ca CERTIFICATE" if secure else "")]
     if not (secure or address.startswith("unix:")):
         lines.append(f"  grpcurl -plaintext -d '{request}' {address} {method}")
-    note = ", with MLXFORGE_TOKEN set" if settings.auth.tokens else ""
+    note = ", with MLXFORGE_TOKEN set" if settings.auth.enabled else ""
     return f"try, in another shell{note}:\n" + "\n".join(lines)
