@@ -51,7 +51,7 @@ def test_every_branch_is_taken(build: Path, run: Run) -> None:
     for counts in objects.rglob("*.gcda"):
         counts.unlink()
     for program in PROGRAMS:
-        done = run(f"{program}_coverage")
+        done = run(f"{program}_coverage", timeout=200)
         assert done.returncode == 0, done.stderr
     not_taken, number = branches_not_taken(objects)
     assert number > 700 and not_taken == []

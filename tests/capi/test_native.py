@@ -18,7 +18,7 @@ REPLACES = pytest.mark.skipif(sys.platform == "darwin", reason="needs a linker w
 @pytest.mark.parametrize("program", FUNCTIONS)
 @pytest.mark.parametrize("sanitizer", ["asan", "tsan"])
 def test_functions(run: Run, program: str, sanitizer: str) -> None:
-    done = run(f"{program}_{sanitizer}")
+    done = run(f"{program}_{sanitizer}", timeout=200)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
 
 

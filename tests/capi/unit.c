@@ -115,7 +115,7 @@ static void test_timeouts(void) {
 }
 
 static void test_back_pressure(void) {
-    mlxforge_call *call = start(GENERATE, "{\"max_tokens\":1000}");
+    mlxforge_call *call = start(GENERATE, "{\"max_tokens\":200}");
     rest_ms(300); /* the stream fills the buffer and is paused */
     CHECK(double_live() == 1);
     int messages = 0;
@@ -123,7 +123,7 @@ static void test_back_pressure(void) {
     while ((event = mlxforge_call_next(call, -1, NULL, NULL)) == MLXFORGE_MESSAGE) {
         messages++;
     }
-    CHECK(event == MLXFORGE_END && messages == 1000);
+    CHECK(event == MLXFORGE_END && messages == 200);
     mlxforge_call_free(call);
 }
 
@@ -352,6 +352,7 @@ static void free_stray(void) {
         pthread_mutex_lock(&state_lock);
         handle_each_locked(KIND_CALL, note);
         pthread_mutex_unlock(&state_lock);
+        rest_ms(1);
     }
     mlxforge_call_free(HANDLE_POINTER(mlxforge_call, found));
 }
