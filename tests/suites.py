@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 Command = tuple[str, ...]
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
+UNAVAILABLE = 69  # of sysexits.h: a suite's tool was to be fetched, and could not be had
 PYTEST: Command = (sys.executable, "-m", "pytest", "-q")
 
 
@@ -133,15 +134,18 @@ def grpcurl() -> str:
     return "" if done.returncode else str(built)
 
 
-def run(suite: Suite, action: str) -> bool:
-    """Run a suite's commands up to the first that fails; returns whether none did."""
+def run(suite: Suite, action: str) -> bool | None:
+    """Run a suite's commands up to the first that fails: whether none did; None: skipped."""
     environment = {**os.environ, "MLXFORGE_PYTHON": sys.executable}
     if suite.name == "python" and action == "test" and (path := grpcurl()):
         environment["GRPCURL"] = path
     start = time.monotonic()
     for command in getattr(suite, action):
         print(f"==> {suite.name}: {' '.join(command)}", flush=True)
-        if subprocess.run(command, cwd=ROOT / suite.folder, env=environment).returncode:
+        status = subprocess.run(command, cwd=ROOT / suite.folder, env=environment).returncode
+        if status == UNAVAILABLE:
+            return None
+        if status:
             print(f"<== {suite.name}: FAILED ({time.monotonic() - start:.0f} s)", flush=True)
             return False
     print(f"<== {suite.name}: passed ({time.monotonic() - start:.0f} s)", flush=True)
@@ -162,10 +166,12 @@ def main() -> int:
     results: list[bool] = []
     skipped: list[str] = []
     for name in arguments.names or by_name:
-        if (reason := by_name[name].missing()) is None:
-            results.append(run(by_name[name], action))
+        reason = by_name[name].missing()
+        done = run(by_name[name], action) if reason is None else None
+        if done is None:
+            skipped.append(f"{name} skipped: {reason or 'its tools could not be had, see above'}")
         else:
-            skipped.append(f"{name} skipped: {reason}")
+            results.append(done)
     print("\n".join(skipped))
     print(f"suites: {sum(results)} passed, {results.count(False)} failed, {len(skipped)} skipped")
     return 0 if all(results) else 1

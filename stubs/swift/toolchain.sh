@@ -52,9 +52,9 @@ fetch() {
     echo "==> fetching Swift of Debian $suite into $folder" >&2
     work=$(mktemp -d "$cache/fetching.XXXXXX")
     trap 'rm -rf "$work"' EXIT
-    tool=$(debootstrap_command "$work")
+    tool=$(debootstrap_command "$work") || die "debootstrap could not be fetched"
     [ -d "$work/tool" ] && export DEBOOTSTRAP_DIR=$work/tool/usr/share/debootstrap
-    "$tool" --variant=minbase --force-check-gpg --include=swiftlang,libc6-dev,libstdc++-14-dev \
+    timeout 600 "$tool" --variant=minbase --force-check-gpg --include=swiftlang,libc6-dev,libstdc++-14-dev \
         "$suite" "$work/root" http://deb.debian.org/debian >"$work/log" 2>&1 ||
         { tail -n 5 "$work/log" >&2; die "debootstrap failed"; }
     rm -f "$work"/root/var/cache/apt/archives/*.deb
