@@ -103,7 +103,7 @@ def test_every_kind_at_its_limits(command: list[str]) -> None:
     kind = every_kind()
     written = [
         {"aDouble": "NaN", "aFloat": "-Infinity", "doubles": [1, "Infinity", "NaN", 5e-324]},
-        {"aDouble": 1e300, "aFloat": 3.4e38, "maybeDouble": 0, "floats": [1e-45, 0.1]},
+        {"aDouble": 1e300, "aFloat": 3.4e38, "maybeDouble": 0, "floats": [1e-30, 0.1]},
         {"anInt64": -(2**63), "aUint64": str(2**64 - 1), "longs": ["1", 2, 3.0, "4e2"]},
         {"anInt32": -(2**31), "aUint32": "4294967295", "aSint32": 1e3, "numbers": [1, "2"]},
         {"someBytes": "-_8", "maybeBytes": "", "chunks": ["+/8=", "AA"]},
