@@ -1,6 +1,5 @@
 import CMLXForge
 import Foundation
-import Synchronization
 
 /// One thread that waits for all calls of an engine, and wakes the task of each.
 final class CompletionQueue: Sendable {
@@ -43,12 +42,12 @@ final class CompletionQueue: Sendable {
 
 /// Who waits for which call, by tag.
 private final class Calls: Sendable {
-    private struct State {
+    private struct State: Sendable {
         var lastTag: UInt = 0  // 0 stands for none
         var signals: [UInt: Signal] = [:]
     }
 
-    private let state = Mutex(State())
+    private let state = Locked(State())
 
     func add(_ signal: Signal) -> UInt {
         state.withLock { state in
@@ -69,13 +68,13 @@ private final class Calls: Sendable {
 
 /// Wakes the one task that waits for it, or the next that comes.
 final class Signal: Sendable {
-    private enum State {
+    private enum State: Sendable {
         case quiet
         case raised
         case awaited(CheckedContinuation<Void, Never>)
     }
 
-    private let state = Mutex(State.quiet)
+    private let state = Locked(State.quiet)
 
     func raise() {
         let waiting = state.withLock { state -> CheckedContinuation<Void, Never>? in

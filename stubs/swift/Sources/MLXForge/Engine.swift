@@ -1,6 +1,5 @@
 import CMLXForge
 import Foundation
-import Synchronization
 
 /// A handle of libmlxforge's.
 ///
@@ -14,7 +13,7 @@ struct Handle: @unchecked Sendable {
 final class Engine: Transport {
     private let handle: Handle
     private let queue: CompletionQueue
-    private let closed = Mutex(false)
+    private let closed = Locked(false)
 
     private init(_ handle: Handle, _ queue: CompletionQueue) {
         self.handle = handle
