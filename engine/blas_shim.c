@@ -15,9 +15,14 @@
  * A fork waits until no product is being computed: OpenBLAS's own fork handler ends its
  * threads, and a product that they were computing would never be done (seen with 0.3.34).
  * The handlers here run before OpenBLAS's, because they are registered later.
+ *
+ * The end of the process waits so too, and lets no further product begin: OpenBLAS's destructor
+ * tells its threads to end and joins them, and one that is in the middle of a product forgets
+ * that it was told (0.3.26: it clears its queue when it is done), so the join would never end.
  */
 #define _GNU_SOURCE /* for the kind of the lock */
 #include <pthread.h>
+#include <stdlib.h>
 
 /* Read by products, written by forks; a fork that waits goes first, else it might never. */
 static pthread_rwlock_t computing = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
@@ -35,8 +40,14 @@ static void in_child(void) {
     computing = fresh; /* the owner of the lock, this thread's parent, is not here to unlock it */
 }
 
+/* Runs before the destructors of all libraries. Threads that still want products wait for ever. */
+static void at_exit(void) {
+    pthread_rwlock_wrlock(&computing);
+}
+
 __attribute__((constructor)) static void on_load(void) {
     pthread_atfork(before_fork, in_parent, in_child);
+    atexit(at_exit);
 }
 
 #define FORWARD_GEMM(name, scalar)                                                                 \

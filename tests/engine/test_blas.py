@@ -117,3 +117,24 @@ def test_other_backends_are_left_alone(
         monkeypatch.setattr(blas, "_is_installed", lambda *names: "mlx-cuda-13" in names)
     assert preload() is None
     assert not loaded
+
+
+# Ends while another thread is in the middle of a product.
+EXIT = """
+import sys, threading, time
+from mlxforge.engine import blas
+blas.preload()
+import mlx.core as mx
+mx.set_default_device(mx.cpu)
+a = mx.random.normal((2000, 2000))
+mx.eval(a)
+mx.async_eval([a @ a for _ in range(6)])
+time.sleep(0.2)
+import ctypes
+ctypes.CDLL(None).exit(7)
+"""
+
+
+@LINUX
+def test_a_process_can_end_during_a_product() -> None:
+    assert subprocess.run([sys.executable, "-c", EXIT], timeout=60).returncode == 7
