@@ -11,8 +11,10 @@
 # Nothing is installed outside the folder, and mounts end with the command.
 set -euo pipefail
 
-suite=trixie
+suite=${MLXFORGE_SWIFT_SUITE:-trixie} # sid for grpc/, which wants Swift 6.2
+packages=swiftlang,libc6-dev,libstdc++-14-dev
 debian=6.0.3 # the Swift of that suite
+[ "$suite" = trixie ] || { packages=swiftlang,g++,git,ca-certificates,zlib1g-dev debian=6.2; }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 checkout=$(cd "$here/../.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/mlxforge
@@ -49,16 +51,20 @@ fetch() {
     exec 9>"$cache/lock"
     flock 9
     [ -d "$folder" ] && return
+    # What failed just now is not tried again by the next who asks.
+    [ -z "$(find "$folder.unavailable" -mmin -30 2>/dev/null)" ] || die "it could not be fetched"
+    touch "$folder.unavailable"
     echo "==> fetching Swift of Debian $suite into $folder" >&2
     work=$(mktemp -d "$cache/fetching.XXXXXX")
     trap 'rm -rf "$work"' EXIT
     tool=$(debootstrap_command "$work") || die "debootstrap could not be fetched"
     [ -d "$work/tool" ] && export DEBOOTSTRAP_DIR=$work/tool/usr/share/debootstrap
-    timeout 600 "$tool" --variant=minbase --force-check-gpg --include=swiftlang,libc6-dev,libstdc++-14-dev \
-        "$suite" "$work/root" http://deb.debian.org/debian >"$work/log" 2>&1 ||
+    timeout 420 "$tool" --variant=minbase --force-check-gpg --include="$packages" "$suite" \
+        "$work/root" http://deb.debian.org/debian >"$work/log" 2>&1 ||
         { tail -n 5 "$work/log" >&2; die "debootstrap failed"; }
     rm -f "$work"/root/var/cache/apt/archives/*.deb
     mv "$work/root" "$folder"
+    rm -f "$folder.unavailable"
     rm -rf "$work"
     trap - EXIT
     exec 9>&-
