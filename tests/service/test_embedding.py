@@ -88,8 +88,8 @@ async def test_stream_embed_answers_each_request_in_order(client: Client) -> Non
 async def test_a_stream_works_ahead_and_cleans_up(start: Start) -> None:
     client = await start(FakeEngine.embedder(Script(embed_seconds=0.2)))
     call = client.embedding.StreamEmbed()
-    for i in range(1, 9):
-        await call.write(Request(inputs=[{"text": "x" * i}]))
+    for i in range(1, 9):  # large ones: of small messages more are in flight
+        await call.write(Request(inputs=[{"text": "x" * i}] * 200))
     await until(lambda: client.engine.live == 4)
     assert (await call.read()).embeddings[0].values[0] == 1
     await until(lambda: client.engine.live == 4)

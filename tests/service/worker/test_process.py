@@ -14,7 +14,7 @@ from mlxforge.engine.loader.progress import Progress
 from mlxforge.service.worker.engine import WorkerEngine
 
 from ..serving import until
-from .workers import MakeWorker, scripted, text_of
+from .workers import MakeWorker, scripted, text_of, worker_processes
 
 
 async def test_draining_lets_requests_finish(worker: MakeWorker) -> None:
@@ -59,15 +59,14 @@ async def test_before_the_start_nothing_is_there() -> None:
 async def test_a_load_can_be_abandoned(how: str) -> None:
     engine = scripted(load_seconds=60)
     loading = asyncio.create_task(engine.start())
-    me = psutil.Process()
-    await until(lambda: bool(me.children()), 10)
+    await until(lambda: bool(worker_processes()), 10)
     if how == "cancel":
         loading.cancel()
     else:
         await engine.close()
     with pytest.raises((asyncio.CancelledError, Cancelled)):
         await loading
-    assert not me.children()
+    assert not worker_processes()
     await engine.close()
 
 
@@ -77,7 +76,7 @@ async def test_a_load_error_is_told_at_once_and_may_be_tried_again() -> None:
         await engine.start()
     with pytest.raises(InternalError):
         await engine.start()
-    assert not psutil.Process().children()
+    assert not worker_processes()
     await engine.close()
 
 

@@ -29,7 +29,7 @@ from mlxforge.service.worker.engine import WorkerEngine
 from mlxforge.v1 import generation_pb2, generation_pb2_grpc, model_pb2, model_pb2_grpc
 
 from ..serving import details_of, status_of_rpc, until
-from .workers import scripted
+from .workers import scripted, worker_processes
 
 Request = generation_pb2.GenerateRequest
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -153,7 +153,7 @@ async def test_a_failed_model_can_be_loaded_by_a_caller(tmp_path: Path) -> None:
         call = service.models.LoadModel(model_pb2.LoadModelRequest(model="a"))
         assert [step.stage async for step in call][-1] == model_pb2.LoadModelResponse.STAGE_READY
         assert service.engine("a") is not failed and service.engine("a").healthy
-        assert len(psutil.Process().children()) == 1
+        assert len(worker_processes()) == 1
 
 
 def _maps(pid: int) -> str:

@@ -24,7 +24,7 @@ from mlxforge.service.worker.engine import WorkerEngine
 from mlxforge.service.worker.messages import Text
 
 from ..serving import until
-from .workers import MakeWorker, request, scripted, text_of
+from .workers import MakeWorker, request, scripted, text_of, worker_processes
 
 SOON = 2.0
 BACK = 20.0
@@ -184,7 +184,7 @@ async def test_while_draining_the_dead_are_let_lie(worker: MakeWorker) -> None:
     await ends_unavailable(stream, "WORKER_DIED")
     await drain
     await asyncio.sleep(0.3)
-    assert not psutil.Process().children() and engine.stats.restarts == 0
+    assert not worker_processes() and engine.stats.restarts == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGABRT])

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from mlxforge.engine.errors import EngineError
 from mlxforge.engine.loader.progress import ProgressCallback
@@ -38,6 +41,16 @@ def scripted(
         changed=changed,
         command=SCRIPTED,
     )
+
+
+def worker_processes() -> list[psutil.Process]:
+    """Those that run. Other tests' engines may have left processes of other kinds."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it has gone
+            if SCRIPTED[1] in child.cmdline():
+                found.append(child)
+    return found
 
 
 def request(prompt: str = "a b c", max_tokens: int = 8, **fields: Any) -> GenerationRequest:
