@@ -88,7 +88,7 @@ package struct MessageWriter {
     /// A repeated field.
     package mutating func repeated<Value: JSONForm>(_ name: String, _ values: [Value]) throws {
         guard !values.isEmpty else { return }
-        try fields.encode(values.map(Coded.init), forKey: FieldName(stringValue: name))
+        try fields.encode(values.map { Coded($0) }, forKey: FieldName(stringValue: name))
     }
 
     /// A map.

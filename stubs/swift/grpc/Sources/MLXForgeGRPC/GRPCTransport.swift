@@ -78,6 +78,8 @@ final class GRPCCall: Call {
                 try await transport.run(route, exchange)
                 exchange.responses.finish(nil)
             } catch {
+                // Cancelled early, grpc-swift calls it an error of the transport's.
+                let error = Task.isCancelled ? CancellationError() : error
                 exchange.responses.finish(MLXForgeError(grpc: error))
             }
         }
