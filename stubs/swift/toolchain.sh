@@ -25,7 +25,8 @@ die() {
     exit 69 # EX_UNAVAILABLE
 }
 
-native() { command -v swift >/dev/null; }
+# OpenStack's client is called swift, too.
+native() { swift --version 2>/dev/null | grep -q 'Swift version'; }
 
 # Why Debian's cannot be had here; nothing when it can.
 obstacle() {

@@ -106,7 +106,8 @@ def _swift(engine: str) -> list[str]:
 
 def _swift_grpc(engine: str) -> list[str]:
     program = "swift-grpc/debug/mlxforge-conformance-grpc"
-    return swift_program(program, ROOT, "stubs/swift/grpc/test.sh, with GitHub at hand")
+    command = swift_program(program, ROOT, "stubs/swift/grpc/test.sh, with GitHub at hand")
+    return ["env", "MLXFORGE_SWIFT_SUITE=sid", *command]
 
 
 LANGUAGES = (
