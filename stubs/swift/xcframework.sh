@@ -5,7 +5,7 @@
 #   xcframework.sh [LIBRARY [OUTPUT]]     default: what `mlxforge config` names, ./
 #
 # The library still needs its Python: ship a bundle (`make bundle`) beside it, or set
-# MLXFORGE_PYTHON. See docs/embedding.md for signing.
+# MLXFORGE_PYTHON. See docs/in-process.md for signing.
 set -euo pipefail
 
 [ "$(uname)" = Darwin ] || { echo "xcodebuild is macOS's: run this on a Mac" >&2; exit 69; }
