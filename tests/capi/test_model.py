@@ -99,7 +99,7 @@ def test_exit_while_opening(build: Path, after_ms: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "exiting\n", "")
 
 
-REQUESTS = [
+REQUESTS: list[tuple[str, dict[str, Any]]] = [
     (
         "mlxforge.v1.GenerationService/Generate",
         {"prompt": "Once upon a time", "maxTokens": 12, "samplingParams": {"seed": 7}, "n": 2},
