@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+from typing import TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
@@ -13,6 +14,8 @@ from mlxforge.engine.errors import InvalidRequest
 MAX_DEPTH = 64
 """Nesting of a request, in both forms. The C library checks JSON's before it comes here."""
 
+M = TypeVar("M", bound=Message)
+
 
 class Codec(enum.IntEnum):
     """How messages are spelled; the values of ``mlxforge_codec``."""
@@ -21,7 +24,7 @@ class Codec(enum.IntEnum):
     JSON = 1
 
 
-def decode(data: bytes, message_type: type[Message], codec: int) -> Message:
+def decode(data: bytes, message_type: type[M], codec: int) -> M:
     """A request from its bytes. Raises ``InvalidRequest`` that says what is wrong where."""
     if codec == Codec.JSON:
         return _from_json(data, message_type)
@@ -39,7 +42,7 @@ def encode(message: Message, codec: int) -> bytes:
     return message.SerializeToString()
 
 
-def _from_json(data: bytes, message_type: type[Message]) -> Message:
+def _from_json(data: bytes, message_type: type[M]) -> M:
     message = message_type()
     if not data.strip():
         return message

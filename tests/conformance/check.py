@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jsonschema
@@ -145,7 +146,7 @@ def _match(expected: Any, value: Any, path: str) -> list[str]:
     return [] if expected == value else [f"{path} is {_short(value)}, not {expected!r}"]
 
 
-_TESTS = {
+_TESTS: dict[str, Callable[[Any, Any], bool]] = {
     "$re": lambda value, regex: isinstance(value, str) and re.search(regex, value) is not None,
     "$in": lambda value, values: value in values,
     "$has": lambda value, items: value is not _ABSENT and all(item in value for item in items),

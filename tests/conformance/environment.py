@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -186,7 +187,7 @@ async def _serving(address: str, process: asyncio.subprocess.Process) -> None:
     """Wait until the server's health says SERVING."""
     deadline = asyncio.get_running_loop().time() + READY_SECONDS
     async with grpc.aio.insecure_channel(address) as channel:
-        health = health_pb2_grpc.HealthStub(channel)
+        health: Any = health_pb2_grpc.HealthStub(channel)  # its stubs leave the methods out
         while asyncio.get_running_loop().time() < deadline:
             if process.returncode is not None:
                 raise RuntimeError(f"the server ended with {process.returncode}")

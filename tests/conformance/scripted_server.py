@@ -50,7 +50,7 @@ from mlxforge.v1 import (
 
 MODEL = "scripted"
 Script = dict[str, Any]
-Context = grpc.aio.ServicerContext
+Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Calls:

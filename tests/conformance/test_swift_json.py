@@ -22,6 +22,7 @@ from google.protobuf import (
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from ..descriptors import descriptor_of
 from .cases import METHODS, read_cases
 from .environment import ROOT, Missing, library, swift_program
 
@@ -93,7 +94,7 @@ def test_random_messages_of_all_types(command: list[str]) -> None:
     unique = {kind.full_name: kind for kind in kinds}.values()
     messages = [
         message
-        for kind in [*unique, every_kind().DESCRIPTOR]
+        for kind in [*unique, descriptor_of(every_kind())]
         for message in random_messages(kind, RANDOM_MESSAGES)
     ]
     check(command, messages)
@@ -101,7 +102,7 @@ def test_random_messages_of_all_types(command: list[str]) -> None:
 
 def test_every_kind_at_its_limits(command: list[str]) -> None:
     kind = every_kind()
-    written = [
+    written: list[dict[str, Any]] = [
         {"aDouble": "NaN", "aFloat": "-Infinity", "doubles": [1, "Infinity", "NaN", 5e-324]},
         {"aDouble": 1e300, "aFloat": 3.4e38, "maybeDouble": 0, "floats": [1e-30, 0.1]},
         {"anInt64": -(2**63), "aUint64": str(2**64 - 1), "longs": ["1", 2, 3.0, "4e2"]},
@@ -206,7 +207,7 @@ def random_messages(kind: Descriptor, count: int) -> Iterator[Message]:
 
 
 def _fill(message: Message, chance: random.Random, depth: int) -> None:
-    for field in message.DESCRIPTOR.fields:
+    for field in descriptor_of(message).fields:
         if chance.random() < 0.5:
             continue
         target = getattr(message, field.name)
@@ -231,7 +232,7 @@ def _fill(message: Message, chance: random.Random, depth: int) -> None:
 def _fill_message(message: Any, chance: random.Random, depth: int) -> None:
     message.SetInParent()
     name = message.DESCRIPTOR.full_name
-    value = [None, True, chance.random(), "text", ["a", None, 1.5], {"b": {"c": False}}]
+    value: list[Any] = [None, True, chance.random(), "text", ["a", None, 1.5], {"b": {"c": False}}]
     if name == "google.protobuf.Timestamp":
         message.seconds = chance.randrange(-62135596800, 253402300800)
         message.nanos = chance.choice([0, 5_000_000, 6000, 7])
@@ -249,7 +250,7 @@ def _fill_message(message: Any, chance: random.Random, depth: int) -> None:
 
 def _scalar(field: FieldDescriptor, chance: random.Random) -> Any:
     kinds = FieldDescriptor
-    if field.type == kinds.TYPE_ENUM:
+    if field.enum_type is not None:
         return chance.choice([*(value.number for value in field.enum_type.values), 123])
     if field.cpp_type in (kinds.CPPTYPE_DOUBLE, kinds.CPPTYPE_FLOAT):
         special = [0.0, 1.0, -2.5, float("inf"), float("-inf")]

@@ -112,7 +112,7 @@ def reference(model: Any, case: Case, chunk: int) -> tuple[list[int], list[float
     )
     for token, distribution in steps:
         tokens.append(int(token))
-        logprobs.append(distribution[int(token)].item())
+        logprobs.append(float(distribution[int(token)]))
     return tokens, logprobs
 
 

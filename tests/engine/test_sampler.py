@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence as Rows
-from typing import Any
+from typing import Any, TypedDict
 
 import mlx.core as mx
 import numpy as np
@@ -20,6 +20,14 @@ from .harness import NoText, sampling
 VOCAB = 12
 LOGITS = np.random.default_rng(5).normal(0, 1.5, VOCAB).astype(np.float32)
 DRAWS = 4000
+
+
+class Penalties(TypedDict, total=False):
+    """Those of ``SamplingParams``."""
+
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -155,7 +163,7 @@ def test_a_row_leaves_nothing_to_the_next_in_its_place() -> None:
     sampler = Sampler(300)
     for _ in range(30):
         rows = [r for r in mixed() if random.random() < 0.5] or [row()]
-        random.shuffle(rows)  # type: ignore[arg-type]
+        random.shuffle(rows)
         logits = random.normal(0, 2, (len(rows), 300)).astype(np.float32)
         sampler.arrange(rows)
         inputs = mx.array([(r.prompt + r.output)[-1] for r in rows], mx.uint32)
@@ -235,7 +243,7 @@ def test_masks() -> None:
 
 
 def penalized(
-    logits: NDArray[np.float32], prompt: list[int], output: list[int], parameters: dict[str, float]
+    logits: NDArray[np.float32], prompt: list[int], output: list[int], parameters: Penalties
 ) -> int:
     """The schema's penalties, one token after the other."""
     x = logits.astype(np.float64)
@@ -257,7 +265,7 @@ def penalized(
         {"repetition_penalty": 0.8, "presence_penalty": -0.5, "frequency_penalty": 0.9},
     ],
 )
-def test_penalties_follow_the_output(parameters: dict[str, float]) -> None:
+def test_penalties_follow_the_output(parameters: Penalties) -> None:
     """Step by step, with neighbours that come and go."""
     random = np.random.default_rng(8)
     sampler = Sampler(VOCAB)
@@ -278,7 +286,7 @@ def test_penalties_follow_the_output(parameters: dict[str, float]) -> None:
             sequence.launched += 1
 
 
-def vars_of(sequence: Sequence) -> dict[str, float]:
+def vars_of(sequence: Sequence) -> Penalties:
     own = sequence.sampling
     return {
         "repetition_penalty": own.repetition_penalty,

@@ -135,7 +135,8 @@ def test_ended_requests_leave_the_queue() -> None:
     first, second = group(0, [1]), group(1, [1], n=2)
     queue.add(first)
     queue.add(second)
-    assert queue.full
+    was_full = queue.full
+    assert was_full
     first.close()
     second.sequences[0].phase = Phase.ENDED
     queue.drop_ended()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import mlx.core as mx
 import pytest
@@ -178,9 +179,11 @@ def test_random_life(seed: int, caplog: pytest.LogCaptureFixture) -> None:
 # chunks, three choices, one that waits for a row.
 
 
-def scene(**options: int) -> tuple[Harness, FakeRunner, list[Answer]]:
+def scene(
+    rows: int = 5, clock: Callable[[], float] = time.monotonic
+) -> tuple[Harness, FakeRunner, list[Answer]]:
     runner = FakeRunner()
-    harness = Harness(runner, VOCAB, chunk=8, rows=options.pop("rows", 5), **options)
+    harness = Harness(runner, VOCAB, chunk=8, rows=rows, clock=clock)
     answers = [
         harness.submit([3, 4], 14),
         harness.submit(list(range(20)) * 2, 6),
@@ -224,7 +227,7 @@ def test_cancel_at_every_step(step: int, place: int) -> None:
 @pytest.mark.parametrize("step", range(steps_of_scene() + 1))
 def test_deadline_at_every_step(step: int) -> None:
     clock = Clock()
-    harness, _, answers = scene(clock=clock)  # type: ignore[arg-type]
+    harness, _, answers = scene(clock=clock)
     late = harness.submit([9, 9, 9], 30, deadline=clock.now + 5)
     for _ in range(step):
         harness.step()

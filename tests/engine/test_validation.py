@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mlxforge.engine.errors import InvalidRequest
+from mlxforge.engine.limits import Limits
 from mlxforge.engine.request import (
     Chat,
     Constraint,
@@ -24,7 +25,6 @@ from mlxforge.engine.request import (
     ToolMode,
 )
 from mlxforge.engine.validation import (
-    Limits,
     check_embedding,
     check_generation,
     embedding_violations,

@@ -27,7 +27,9 @@ from mlxforge.engine.request import GenerationRequest  # noqa: E402
 from ..engine.loader.folders import write_folder  # noqa: E402
 
 CONFIG = EngineConfig(max_running_requests=2, memory_budget=64 << 20, warm_up=False)
-_VALUES = (-1, 0, 1, 2**31, 2**63, 1e308, None, True, "", "x" * 1000, [], {}, [[]], float("nan"))
+_VALUES: tuple[object, ...] = (
+    -1, 0, 1, 2**31, 2**63, 1e308, None, True, "", "x" * 1000, [], {}, [[]], float("nan"),
+)  # fmt: skip
 
 
 def damage(folder: Path, seed: int) -> str:

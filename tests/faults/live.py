@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +80,7 @@ async def serving(
     wait: bool = True,
     address: str = "127.0.0.1:0",
     module: str = "mlxforge.service.cli",
-    **environment: str,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Live]:
     """``mlxforge serve`` with the models and ``--set`` settings, until it is ready."""
     sets = [part for setting in settings for part in ("--set", setting)]
@@ -89,7 +89,7 @@ async def serving(
         process = await asyncio.create_subprocess_exec(
             *command, "--address", address, *sets, *flags,
             stdout=asyncio.subprocess.PIPE, stderr=log,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+            env={**os.environ, "HF_HUB_OFFLINE": "1", **(environment or {})},
         )  # fmt: skip
         live = Live(process, "", Path(log.name), {})
         try:

@@ -16,6 +16,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
@@ -47,13 +48,18 @@ class SamplingRunner(FakeRunner):
         return likeliest + mx.array(np.stack(noise))
 
 
+@dataclass(frozen=True)
+class Controls:
+    """A tokenizer's control tokens."""
+
+    ids: frozenset[int]
+
+
 class _Letters:
     """A tokenizer of single letters; token 0 ends."""
 
     special_token_ids = frozenset({END})
-
-    class control_tokens:
-        ids = frozenset({END})
+    control_tokens = Controls(frozenset({END}))
 
     @staticmethod
     def token_bytes(token_id: int) -> bytes:
@@ -72,7 +78,7 @@ def _grammar(regex: str) -> Grammar:
 
 @functools.cache
 def _vocabulary() -> Vocabulary:
-    return Vocabulary(_Letters(), VOCAB, {END})  # type: ignore[arg-type]
+    return Vocabulary(_Letters(), VOCAB, {END})
 
 
 def _submit(harness: Harness, asked: dict[str, Any]) -> Answer:

@@ -30,6 +30,7 @@ from mlxforge.service.api.generation_request import request_of
 from mlxforge.service.embedded.codec import Codec, decode
 from mlxforge.v1 import generation_pb2
 
+from ..service.raw_calls import unary_unary
 from ..service.serving import Start, details_of, status_of_rpc
 from .live import CODE, Request, model_folder
 
@@ -187,7 +188,7 @@ async def test_cve_2025_4565_cve_2026_0994_nesting_is_bounded(start: Start) -> N
     chat = b"\x22" + _varint(len(struct)) + struct  # Chat.template_kwargs = 4
     request = _varint(number << 3 | 2) + _varint(len(chat)) + chat
     client = await start()
-    call = client.channel.unary_unary("/mlxforge.v1.GenerationService/Generate")
+    call = unary_unary(client.channel, "/mlxforge.v1.GenerationService/Generate")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call(request)
     assert caught.value.code() is CODE.INVALID_ARGUMENT

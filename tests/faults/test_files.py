@@ -124,7 +124,7 @@ async def test_row_27_a_disk_with_read_errors(folder: Path, tmp_path: Path) -> N
     shutil.copytree(folder, unlucky)
     environment = preloaded(tmp_path, eio="unlucky/model.safetensors")
     async with (
-        serving([unlucky, folder], *SMALL, **environment) as server,
+        serving([unlucky, folder], *SMALL, environment=environment) as server,
         connected(server.address) as client,
     ):
         assert server.ready["models"] == ["tiny"]

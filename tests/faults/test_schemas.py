@@ -8,7 +8,7 @@ import os
 from mlxforge.engine.grammar import GrammarCompiler
 from mlxforge.engine.request import Constraint, ConstraintKind
 
-from .lives import _Letters
+from .lives import Controls, _Letters
 
 SCHEMAS = int(os.environ.get("MLXFORGE_SCHEMAS", "100"))
 CACHE_BYTES = 2 * 2**20
@@ -18,9 +18,7 @@ class _Bytes(_Letters):
     """256 tokens of a byte each, and one that ends."""
 
     special_token_ids = frozenset({256})
-
-    class control_tokens:
-        ids = frozenset({256})
+    control_tokens = Controls(frozenset({256}))
 
     @staticmethod
     def token_bytes(token_id: int) -> bytes:
@@ -33,7 +31,7 @@ class _Bytes(_Letters):
 
 def test_row_22_thousands_of_schemas() -> None:
     """Each with names of its own: the cache keeps within its bytes, and is used."""
-    compiler = GrammarCompiler(_Bytes(), 257, {256}, cache_bytes=CACHE_BYTES)  # type: ignore[arg-type]
+    compiler = GrammarCompiler(_Bytes(), 257, {256}, cache_bytes=CACHE_BYTES)
     try:
         for number in range(SCHEMAS):
             properties = {f"field_{number}_{i}": {"type": "integer"} for i in range(4)}

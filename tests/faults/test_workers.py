@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
@@ -83,8 +84,8 @@ async def undisturbed(server: Live, client: Stubs) -> AsyncIterator[int]:
         for neighbour in neighbours:
             neighbour.cancel()
         raise
-    for neighbour in await asyncio.gather(*neighbours):
-        assert neighbour.whole and neighbour.tokens == alone.tokens, neighbour.details
+    for outcome in await asyncio.gather(*neighbours):
+        assert outcome.whole and outcome.tokens == alone.tokens, outcome.details
     assert server.process.returncode is None and server.pid == front
     assert worker_of(server.pid, "two") == worker
 
@@ -98,7 +99,8 @@ async def begun(client: Stubs, count: int = 4) -> list[asyncio.Task[Outcome]]:
         for first in firsts
     ]
     started = asyncio.gather(*(first.wait() for first in firsts))
-    await asyncio.wait([started, *streams], timeout=60, return_when=asyncio.FIRST_COMPLETED)
+    either: list[asyncio.Future[Any]] = [started, *streams]
+    await asyncio.wait(either, timeout=60, return_when=asyncio.FIRST_COMPLETED)
     if not started.done():
         started.cancel()
         pytest.fail(f"no token: {[task.result() for task in streams if task.done()]}")
@@ -245,7 +247,11 @@ async def test_row_8_a_model_whose_load_kills(folder: Path, tmp_path: Path) -> N
     environment = preloaded(tmp_path, abort="unlucky/model.safetensors")
     async with (
         serving(
-            [f"two={folder}", unlucky], *SMALL, "worker.load_attempts=2", wait=False, **environment
+            [f"two={folder}", unlucky],
+            *SMALL,
+            "worker.load_attempts=2",
+            wait=False,
+            environment=environment,
         ) as server,
         connected(server.address) as client,
     ):

@@ -31,7 +31,7 @@ def test_sources_do_not_repeat_the_version() -> None:
 
 
 def test_cmake_reads_the_projects_version(tmp_path: Path) -> None:
-    command = [str(Path(sys.executable).parent / "cmake"), "-S", ROOT, "-B", tmp_path]
+    command = [str(Path(sys.executable).parent / "cmake"), "-S", str(ROOT), "-B", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True)
     cache = (tmp_path / "CMakeCache.txt").read_text()
     assert f"CMAKE_PROJECT_VERSION:STATIC={PROJECT['version']}\n" in cache

@@ -11,22 +11,22 @@ import logging
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fakes import FakeEngine, Script
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from mlxforge.engine.errors import LoadError
 from mlxforge.service.cli.serve import Lines
 from mlxforge.service.config import load_settings
 from mlxforge.service.registry import Registry
 from mlxforge.service.server.run import run
+from tests.service.fakes import FakeEngine, Script
 
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO)
-    script = Script(**json.loads(sys.argv[1]))
-    if isinstance(script.load_error, str):
-        script.load_error = LoadError(script.load_error)
+    values = json.loads(sys.argv[1])
+    if isinstance(values.get("load_error"), str):
+        values["load_error"] = LoadError(values["load_error"])
+    script = Script(**values)
     registry = Registry()
     registry.add("fake", FakeEngine(script=script))
     try:

@@ -218,6 +218,7 @@ def test_help_teaches_by_example() -> None:
     assert "Exit codes" in overview.output and "mlxforge serve" in overview.output
     for command in COMMANDS:
         name = command.info.name if isinstance(command, typer.Typer) else command.__name__
+        assert isinstance(name, str)
         page = runner.invoke(app, [name, "-h"])
         assert page.exit_code == 0
         assert "Example" in page.output and f"mlxforge {name}" in page.output

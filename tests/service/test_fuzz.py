@@ -12,7 +12,7 @@ import collections
 import os
 import random
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,9 @@ from mlxforge.service.models import open_registry
 from mlxforge.service.server import Server
 from mlxforge.v1 import embedding_pb2, generation_pb2, model_pb2, tokenizer_pb2
 
+from ..descriptors import descriptor_of
 from ..engine.loader.folders import write_folder
+from .raw_calls import stream_stream, unary_stream
 
 SOAK = bool(os.environ.get("MLXFORGE_SOAK"))
 REQUESTS = int(os.environ.get("MLXFORGE_FUZZ_REQUESTS", 10_000 if SOAK else 400))
@@ -111,7 +113,7 @@ class Fuzzer:
         made = kind()
         if base := BASES.get(kind.DESCRIPTOR.name):
             made.CopyFrom(base)
-        fields = list(kind.DESCRIPTOR.fields)
+        fields = list(descriptor_of(kind).fields)
         count = self.random.choice((1, 1, 2, 3, len(fields)))
         for field in self.random.sample(fields, min(count, len(fields))):
             # A model that is not there hides what else is wrong.
@@ -140,7 +142,7 @@ class Fuzzer:
             setattr(message, field.name, self.scalar(field))
 
     def _message(self, message: Message, depth: int) -> None:
-        for field in message.DESCRIPTOR.fields:
+        for field in descriptor_of(message).fields:
             if depth < 6 and self.random.random() < 0.5:
                 self.fill(message, field, depth)
 
@@ -189,10 +191,11 @@ async def live(folder: Path) -> AsyncIterator[tuple[Api, grpc.aio.Channel]]:
 
 async def code_of(channel: grpc.aio.Channel, method: RpcMethod, data: bytes) -> str:
     """How the call ends."""
+    call: AsyncIterable[bytes]
     if method.client_streaming:
-        call = channel.stream_stream(f"/{method.name}")(iter([data]), timeout=SECONDS)
+        call = stream_stream(channel, f"/{method.name}")(iter([data]), timeout=SECONDS)
     else:
-        call = channel.unary_stream(f"/{method.name}")(data, timeout=SECONDS)
+        call = unary_stream(channel, f"/{method.name}")(data, timeout=SECONDS)
     try:
         async for _ in call:
             pass

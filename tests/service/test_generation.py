@@ -17,6 +17,7 @@ from mlxforge.service.api.generation_request import request_of
 from mlxforge.service.api.generation_response import Collector, stream_responses, total_usage
 from mlxforge.v1 import chat_pb2, generation_pb2
 
+from ..descriptors import descriptor_of
 from .fakes import FakeEngine
 from .serving import Start
 
@@ -82,9 +83,11 @@ def _set_one(message: Message, field: FieldDescriptor) -> None:
 
 
 def _leaves() -> list[tuple[tuple[str, ...], FieldDescriptor]]:
-    top = [((), f) for f in Request.DESCRIPTOR.fields]
+    request = descriptor_of(Request)
+    top: list[tuple[tuple[str, ...], FieldDescriptor]] = [((), f) for f in request.fields]
     for path in ("sampling_params", "reasoning_params", "chat"):
-        inner = Request.DESCRIPTOR.fields_by_name[path].message_type
+        inner = request.fields_by_name[path].message_type
+        assert inner is not None
         top += [((path,), f) for f in inner.fields]
     return [(path, field) for path, field in top if field.name not in ELSEWHERE]
 

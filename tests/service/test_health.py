@@ -25,6 +25,14 @@ def stub_of(client: Client) -> Any:
     return health_pb2_grpc.HealthStub(client.channel)
 
 
+async def statuses(client: Client) -> dict[str, int]:
+    """By service, of the RPC that lists them all."""
+    # types-grpcio-health-checking is of a schema without it.
+    request = health_pb2.HealthListRequest()  # type: ignore[attr-defined]
+    response = await stub_of(client).List(request)
+    return {name: entry.status for name, entry in response.statuses.items()}
+
+
 async def check(client: Client, service: str = "") -> int:
     response = await stub_of(client).Check(health_pb2.HealthCheckRequest(service=service))
     return int(response.status)
@@ -61,8 +69,7 @@ async def test_each_model_has_a_name(start: Start) -> None:
     other.loaded = False
     assert await check(client, "model/other") == NOT_SERVING
     assert await check(client, "model/fake") == await check(client) == SERVING
-    listed = await stub_of(client).List(health_pb2.HealthListRequest())  # type: ignore[attr-defined]
-    assert not any(name.startswith("model/") for name in listed.statuses)
+    assert not any(name.startswith("model/") for name in await statuses(client))
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await check(client, "model/nope")
     assert "other" not in (caught.value.details() or "")
@@ -79,10 +86,9 @@ async def test_unknown_services(start: Start) -> None:
 
 async def test_list(start: Start) -> None:
     client = await start()
-    response = await stub_of(client).List(health_pb2.HealthListRequest())
-    statuses = {name: entry.status for name, entry in response.statuses.items()}
-    assert statuses[""] == SERVING and statuses[EMBEDDING] == NOT_SERVING
-    assert set(statuses) == {"", GENERATION, EMBEDDING} | {
+    listed = await statuses(client)
+    assert listed[""] == SERVING and listed[EMBEDDING] == NOT_SERVING
+    assert set(listed) == {"", GENERATION, EMBEDDING} | {
         "mlxforge.v1.ModelService",
         "mlxforge.v1.TokenizerService",
     }
@@ -113,5 +119,4 @@ async def test_a_watcher_that_does_not_read_holds_up_nobody(start: Start) -> Non
 async def test_drain_turns_everything_off(start: Start) -> None:
     client = await start()
     await client.server.drain(1.0)
-    response = await stub_of(client).List(health_pb2.HealthListRequest())
-    assert {entry.status for entry in response.statuses.values()} == {NOT_SERVING}
+    assert set((await statuses(client)).values()) == {NOT_SERVING}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -119,7 +120,7 @@ def test_ids_are_unique() -> None:
 async def _models(registry: Registry) -> list[model_pb2.Model]:
     method = Api(registry).methods["mlxforge.v1.ModelService/ListModels"]
 
-    async def one():  # type: ignore[no-untyped-def]
+    async def one() -> AsyncIterator[model_pb2.ListModelsRequest]:
         yield model_pb2.ListModelsRequest()
 
     [response] = [r async for r in method.handler(one(), CallContext())]

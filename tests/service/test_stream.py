@@ -17,7 +17,8 @@ from mlxforge.engine.output import (
     ToolCallDelta,
     Usage,
 )
-from mlxforge.service.api.stream import coalesced, merged
+from mlxforge.service.api.stream import coalesced
+from mlxforge.service.merging import merged
 
 END = Finish(FinishReason.STOP, Usage(), Timings())
 

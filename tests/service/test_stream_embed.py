@@ -63,7 +63,8 @@ def resident_bytes() -> int:
     if sys.platform.startswith("linux"):
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * resource.getpagesize()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    else:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 async def stream_corpus(client: Client, count: int) -> None:

@@ -108,7 +108,7 @@ class GrpcDoor:
             raise Cancelled from None
 
 
-class Cancelled(grpc.RpcError):  # type: ignore[misc]
+class Cancelled(grpc.RpcError):
     """A unary call that this side cancelled."""
 
     def code(self) -> grpc.StatusCode:
@@ -126,7 +126,7 @@ def _status_of(error: Any) -> bytes:
         if key == "grpc-status-details-bin":
             return bytes(value)
     status = status_pb2.Status(code=error.code().value[0], message=error.details() or "")
-    return status.SerializeToString()
+    return bytes(status.SerializeToString())
 
 
 class EmbeddedDoor:

@@ -24,6 +24,7 @@ def minilm_folder() -> Path:
 def minilm(minilm_folder: Path) -> EmbeddingModel:
     config = json.loads((minilm_folder / "config.json").read_text())
     weights = mx.load(str(minilm_folder / "model.safetensors"))
+    assert isinstance(weights, dict)  # other formats hold one array, or metadata beside them
     tokenizer = tokenizers.Tokenizer.from_file(str(minilm_folder / "tokenizer.json"))
     return encoder_model(build_encoder(config, weights), tokenizer, minilm_folder)
 

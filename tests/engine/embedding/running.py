@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import mlx.core as mx
 import tokenizers
@@ -49,7 +50,7 @@ def embed(model: EmbeddingModel, request: EmbeddingRequest) -> EmbeddingOutput:
         scheduler.close()
 
 
-def tiny_model(name: str = "bert", **settings) -> EmbeddingModel:
+def tiny_model(name: str = "bert", **settings: Any) -> EmbeddingModel:
     """A tiny encoder with words w0 to w89 and [CLS], [SEP] around texts."""
     vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3}
     vocabulary |= {f"w{i}": 4 + i for i in range(90)}

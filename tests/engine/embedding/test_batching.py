@@ -30,7 +30,7 @@ def owners(batch: Batch[str] | None) -> list[str]:
 
 
 @pytest.mark.parametrize("step", [1, 8])
-def test_widths_waste_little(step):
+def test_widths_waste_little(step: int) -> None:
     policy = BatchPolicy(256, 16, free_tokens=32, min_step=step)
     widths = {policy.width(length) for length in range(1, 1025)}
     assert len(widths) < 70
@@ -40,13 +40,13 @@ def test_widths_waste_little(step):
         assert policy.width(width) == width
 
 
-def test_heights():
+def test_heights() -> None:
     heights = [POLICY.height(rows) for rows in range(1, 20)]
     assert heights == [1, 2, 3, 4, 6, 6, 8, 8, 12, 12, 12, 12, 16, 16, 16, 16, 24, 24, 24]
     assert BatchPolicy(1, 1, free_tokens=1, round_rows=False).height(13) == 13
 
 
-def test_every_input_comes_once_within_the_limits():
+def test_every_input_comes_once_within_the_limits() -> None:
     source = random.Random(3)
     for _ in range(60):
         lengths = {
@@ -70,7 +70,7 @@ def test_every_input_comes_once_within_the_limits():
         assert len(queue) == queue.waiting_tokens == 0
 
 
-def test_a_small_request_goes_ahead_of_a_large_one():
+def test_a_small_request_goes_ahead_of_a_large_one() -> None:
     queue = queue_of({"large": [100] * 200})
     for _ in range(10):
         queue.take()
@@ -78,7 +78,7 @@ def test_a_small_request_goes_ahead_of_a_large_one():
     assert "small" in owners(queue.take()) + owners(queue.take())
 
 
-def test_small_requests_do_not_starve_a_large_one():
+def test_small_requests_do_not_starve_a_large_one() -> None:
     queue = queue_of({"large": [100] * 4})
     turns = 0
     while "large" not in owners(queue.take()):
@@ -87,7 +87,7 @@ def test_small_requests_do_not_starve_a_large_one():
         assert turns < 3
 
 
-def test_requests_share_a_batch_evenly():
+def test_requests_share_a_batch_evenly() -> None:
     queue = queue_of({"a": [16] * 50, "b": [16] * 50, "c": [16] * 2})
     batch = queue.take()
     assert batch is not None
@@ -97,14 +97,14 @@ def test_requests_share_a_batch_evenly():
     assert batch.rows == 16
 
 
-def test_lengths_apart_do_not_mix_unless_both_are_nothing():
+def test_lengths_apart_do_not_mix_unless_both_are_nothing() -> None:
     queue = queue_of({"long": [128], "short": [8] * 8})
     assert len(owners(queue.take())) == 1
     tiny = queue_of({"long": [16], "short": [4]})
     assert sorted(owners(tiny.take())) == ["long", "short"]  # 2 * 16 tokens are free
 
 
-def test_budget_of_a_step():
+def test_budget_of_a_step() -> None:
     queue = queue_of({"a": [16] * 10 + [100]})
     batch = queue.take(64)
     while batch is not None:
@@ -113,7 +113,7 @@ def test_budget_of_a_step():
     assert len(queue) == 0
 
 
-def test_a_removed_request_leaves_nothing():
+def test_a_removed_request_leaves_nothing() -> None:
     queue = queue_of({"a": [5, 60, 60], "b": [60]})
     queue.remove("a")
     queue.remove("a")

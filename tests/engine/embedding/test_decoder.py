@@ -62,7 +62,7 @@ TEXTS = [list(range(5, 5 + n)) for n in (1, 3, 11, 24)]
 
 
 @pytest.fixture(autouse=True)
-def no_compiler():
+def no_compiler() -> None:
     """As the engine on a CPU: mx.compile there calls the system's C++ compiler."""
     mx.disable_compile()
 
@@ -88,7 +88,7 @@ def plain_tokenizer(end: str | None = None) -> tokenizers.Tokenizer:
     return tokenizer
 
 
-def embedder(model: Any, **settings) -> EmbeddingModel:
+def embedder(model: Any, **settings: Any) -> EmbeddingModel:
     arguments = {"end_token": None, "max_length": 128, "vocab_size": 97, **settings}
     tokenizer = arguments.pop("tokenizer", None) or plain_tokenizer()
     return decoder_model(find_backbone(model), tokenizer, None, **arguments)
@@ -100,7 +100,7 @@ def loaded() -> LoadedModel:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_pooling_equals_mlx_lms_hidden_states(family):
+def test_pooling_equals_mlx_lms_hidden_states(family: str) -> None:
     model = build(family)
     ours = embedder(model)
     assert ours.settings.pooling is Pooling.LAST
@@ -119,14 +119,14 @@ def test_pooling_equals_mlx_lms_hidden_states(family):
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3"])
-def test_the_backbone_is_all_but_the_output_projection(family):
+def test_the_backbone_is_all_but_the_output_projection(family: str) -> None:
     model = build(family)
     ids = mx.array([TEXTS[2]])
     backbone = find_backbone(model)
     assert mx.allclose(backbone.embed_tokens.as_linear(backbone(ids)), model(ids), atol=1e-5)
 
 
-def test_end_token():
+def test_end_token() -> None:
     """Appended when the tokenizer does not end texts itself, once, and never to token ids."""
     model = build("llama")
     appended = embedder(model, end_token=3)
@@ -144,7 +144,7 @@ def test_end_token():
     np.testing.assert_allclose(cut.vectors, embed(short, ids).vectors, atol=1e-5)
 
 
-def test_instruction():
+def test_instruction() -> None:
     """Qwen3-Embedding's form: "Instruct: {task}\\nQuery:{text}"."""
     ours = embedder(build("qwen3"))
     _, prompt = ours.rows(EmbeddingRequest("r", ("x",), instruction="Find it"))
@@ -153,7 +153,7 @@ def test_instruction():
     assert prompt == ""
 
 
-def test_models_without_a_backbone():
+def test_models_without_a_backbone() -> None:
     with pytest.raises(Unsupported):
         find_backbone(object())
     with pytest.raises(Unsupported):  # logits are no token vectors
@@ -162,14 +162,14 @@ def test_models_without_a_backbone():
         )
 
 
-def test_bidirectional_decoders_are_refused(loaded):
+def test_bidirectional_decoders_are_refused(loaded: LoadedModel) -> None:
     """EmbeddingGemma as a causal model would give vectors, and they would be wrong."""
     config = {**loaded.config, "use_bidirectional_attention": True}
     with pytest.raises(Unsupported, match="bidirectional"):
         embedding_model(dataclasses.replace(loaded, config=config))
 
 
-def test_smollm2(loaded):
+def test_smollm2(loaded: LoadedModel) -> None:
     """A real model from a GGUF file, end to end."""
     ours = embedding_model(loaded)
     texts = ("A man is eating food.", "A man is eating a piece of bread.", "Stock markets fell.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlxforge.engine.embedding.model import build_encoder, dequantized
+from mlxforge.engine.embedding.model import Backbone, build_encoder, dequantized
 from mlxforge.engine.errors import LoadError
 
 from .tiny_encoders import CONFIGS, LENGTHS, tiny_texts, tiny_weights
@@ -16,7 +17,7 @@ from .tiny_encoders import CONFIGS, LENGTHS, tiny_texts, tiny_weights
 GOLDEN = np.load(Path(__file__).parent / "tiny_encoders.npz")
 
 
-def build(name: str, **changes):
+def build(name: str, **changes: Any) -> Backbone:
     weights = {key: mx.array(value) for key, value in tiny_weights(name).items()}
     return build_encoder({**CONFIGS[name], **changes}, weights)
 
@@ -27,7 +28,7 @@ def padded(rows: list[list[int]], width: int) -> mx.array:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_equals_transformers(name):
+def test_equals_transformers(name: str) -> None:
     encoder = build(name)
     for index, ids in enumerate(tiny_texts()):
         hidden = np.array(encoder(mx.array([ids])))[0]
@@ -35,7 +36,7 @@ def test_equals_transformers(name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_padding_does_not_leak(name):
+def test_padding_does_not_leak(name: str) -> None:
     encoder = build(name)
     for width in (max(LENGTHS), 60):
         hidden = np.array(encoder(padded(tiny_texts(), width), mx.array(LENGTHS)))
@@ -45,7 +46,7 @@ def test_padding_does_not_leak(name):
             np.testing.assert_allclose(hidden[index, :length], expected, atol=2e-5)
 
 
-def test_names_of_checkpoints_with_heads():
+def test_names_of_checkpoints_with_heads() -> None:
     plain = build("bert")
     weights = {f"bert.{key}": mx.array(value) for key, value in tiny_weights("bert").items()}
     weights["cls.predictions.bias"] = mx.zeros(3)
@@ -56,7 +57,7 @@ def test_names_of_checkpoints_with_heads():
     assert mx.array_equal(plain(ids), other(ids))
 
 
-def test_transformers_5_configuration_of_modernbert():
+def test_transformers_5_configuration_of_modernbert() -> None:
     ropes = {
         "full_attention": {"rope_type": "default", "rope_theta": 160000.0},
         "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
@@ -70,7 +71,7 @@ def test_transformers_5_configuration_of_modernbert():
     np.testing.assert_allclose(hidden, GOLDEN["modernbert/3"], atol=2e-5)
 
 
-def test_quantized_weights_are_expanded():
+def test_quantized_weights_are_expanded() -> None:
     weight = mx.random.normal((32, 64))
     packed, scales, biases = mx.quantize(weight, group_size=32, bits=8)
     stored = {"a.weight": packed, "a.scales": scales, "a.biases": biases, "a.bias": mx.zeros(32)}
@@ -91,6 +92,6 @@ def test_quantized_weights_are_expanded():
         ("bert", {"model_type": "t5"}, "not a known encoder"),
     ],
 )
-def test_refuses_what_it_cannot_run(name, changes, message):
+def test_refuses_what_it_cannot_run(name: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(LoadError, match=message):
         build(name, **changes)

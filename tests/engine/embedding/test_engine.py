@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,18 +27,18 @@ from mlxforge.engine.request import Chat, EmbeddingRequest, GenerationRequest, M
 
 
 @pytest.fixture
-async def engine():
+async def engine() -> AsyncIterator[EmbeddingEngine]:
     engine = EmbeddingEngine("all-minilm-l6-v2")
     await engine.start()
     yield engine
     await engine.close()
 
 
-def request(*inputs, **settings) -> EmbeddingRequest:
+def request(*inputs: str | tuple[int, ...], **settings: Any) -> EmbeddingRequest:
     return EmbeddingRequest("r", inputs, **settings)
 
 
-async def test_info(engine):
+async def test_info(engine: EmbeddingEngine) -> None:
     info = engine.info
     assert info.id == "all-minilm-l6-v2"
     assert info.architecture == "bert"
@@ -45,7 +48,7 @@ async def test_info(engine):
     assert engine.healthy
 
 
-async def test_many_at_once(engine):
+async def test_many_at_once(engine: EmbeddingEngine) -> None:
     words = ["river", "stone", "cloud", "ember", "willow", "harbor"]
     outputs = await asyncio.gather(*(engine.embed(request(word, "x")) for word in words))
     for word, output in zip(words, outputs, strict=True):
@@ -54,7 +57,7 @@ async def test_many_at_once(engine):
         np.testing.assert_allclose(output.vectors[1], outputs[0].vectors[1], atol=1e-5)
 
 
-async def test_tokenize_and_detokenize(engine):
+async def test_tokenize_and_detokenize(engine: EmbeddingEngine) -> None:
     ids, texts = await engine.tokenize("Hello world")
     assert ids == [101, 7592, 2088, 102]
     assert len(texts) == 4
@@ -66,7 +69,7 @@ async def test_tokenize_and_detokenize(engine):
     np.testing.assert_allclose(output.vectors[0], output.vectors[1], atol=1e-6)
 
 
-async def test_only_embeds(engine):
+async def test_only_embeds(engine: EmbeddingEngine) -> None:
     with pytest.raises(Unsupported):
         async for _ in engine.generate(GenerationRequest("g", prompt="x")):
             pass
@@ -74,7 +77,7 @@ async def test_only_embeds(engine):
         await engine.tokenize(Chat((Message("user", "x"),)))
 
 
-async def test_cancelled_task_frees_the_device(engine):
+async def test_cancelled_task_frees_the_device(engine: EmbeddingEngine) -> None:
     big = asyncio.create_task(engine.embed(request(*(["some words " * 40] * 2048))))
     await asyncio.sleep(0.3)
     assert not big.done()
@@ -86,13 +89,13 @@ async def test_cancelled_task_frees_the_device(engine):
     assert time.monotonic() - start < 5  # not behind 2,047 others (a minute on a slow machine)
 
 
-async def test_deadline(engine):
+async def test_deadline(engine: EmbeddingEngine) -> None:
     late = request(*(["some words " * 40] * 2048), deadline=time.monotonic() + 0.3)
     with pytest.raises(DeadlineExceeded):
         await engine.embed(late)
 
 
-async def test_drain_waits_and_refuses(engine):
+async def test_drain_waits_and_refuses(engine: EmbeddingEngine) -> None:
     running = asyncio.create_task(engine.embed(request(*(["some words"] * 64))))
     await asyncio.sleep(0)
     await engine.drain(30)
@@ -103,7 +106,7 @@ async def test_drain_waits_and_refuses(engine):
         await engine.embed(request("late"))
 
 
-async def test_close_ends_requests_and_may_be_called_twice():
+async def test_close_ends_requests_and_may_be_called_twice() -> None:
     engine = EmbeddingEngine("all-minilm-l6-v2", EngineConfig(warm_up=False), model_id="m")
     with pytest.raises(Unavailable, match="loading"):
         await engine.embed(request("early"))
@@ -118,7 +121,7 @@ async def test_close_ends_requests_and_may_be_called_twice():
         await engine.embed(request("late"))
 
 
-async def test_models_that_cannot_be_loaded(tmp_path):
+async def test_models_that_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(LoadError):
         await EmbeddingEngine(str(tmp_path / "nothing")).start()
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
@@ -126,7 +129,7 @@ async def test_models_that_cannot_be_loaded(tmp_path):
         await EmbeddingEngine(str(tmp_path)).start()
 
 
-def test_which_models_are_encoders(tmp_path):
+def test_which_models_are_encoders(tmp_path: Path) -> None:
     assert is_encoder(resolve("all-minilm-l6-v2"))
     assert not is_encoder(resolve("smollm2-135m-instruct"))
     assert not is_encoder(tmp_path)

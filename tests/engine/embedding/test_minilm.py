@@ -15,7 +15,7 @@ from .running import embed, run
 GOLDEN = Path(__file__).parent / "minilm.npz"
 
 
-def test_similarities(minilm: EmbeddingModel):
+def test_similarities(minilm: EmbeddingModel) -> None:
     """The values of mlx-embeddings and sentence-transformers for these three."""
     sentences = (
         "A man is eating food.",
@@ -30,7 +30,7 @@ def test_similarities(minilm: EmbeddingModel):
     assert abs(similarities[1, 2] - -0.061) < 1e-3
 
 
-def test_equals_sentence_transformers(minilm: EmbeddingModel, texts: list[str]):
+def test_equals_sentence_transformers(minilm: EmbeddingModel, texts: list[str]) -> None:
     """1,000 texts, batched with each other, within 1e-4 cosine distance."""
     scheduler = EmbeddingScheduler(minilm)
     request = EmbeddingRequest("r", tuple(texts), truncate=True)
@@ -44,7 +44,7 @@ def test_equals_sentence_transformers(minilm: EmbeddingModel, texts: list[str]):
     assert sum(output.truncated) >= 12  # those of 10,000 characters, and not silently
 
 
-def test_batched_equals_alone(minilm: EmbeddingModel, texts: list[str]):
+def test_batched_equals_alone(minilm: EmbeddingModel, texts: list[str]) -> None:
     """Whatever the neighbours, to 1e-5 in f32."""
     chosen = [text for text in texts if len(text) < 400][::37]
     together = embed(minilm, EmbeddingRequest("r", tuple(chosen), truncate=True)).vectors
@@ -53,7 +53,7 @@ def test_batched_equals_alone(minilm: EmbeddingModel, texts: list[str]):
         np.testing.assert_allclose(vector, alone, atol=1e-5)
 
 
-def test_padding_to_any_shape_changes_nothing(minilm: EmbeddingModel):
+def test_padding_to_any_shape_changes_nothing(minilm: EmbeddingModel) -> None:
     request = EmbeddingRequest("r", ("one", "two words", "and some more than that"))
     settings, prompt = minilm.rows(request)
     ids = [item.ids for item in minilm.inputs.encode(request, prompt, 0, 3)]

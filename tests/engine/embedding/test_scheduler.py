@@ -6,14 +6,18 @@ import dataclasses
 import random
 import threading
 import time
-from concurrent.futures import CancelledError
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from typing import Any
 
+import mlx.core as mx
 import numpy as np
 import pytest
 import tokenizers
 
 from mlxforge.engine.embedding import scheduler as scheduler_module
 from mlxforge.engine.embedding.batching import BatchPolicy
+from mlxforge.engine.embedding.model import EmbeddingModel, RowGroup
 from mlxforge.engine.embedding.scheduler import EmbeddingScheduler, QueueLimits
 from mlxforge.engine.errors import (
     Cancelled,
@@ -33,18 +37,18 @@ POLICY = BatchPolicy(max_tokens=128, max_rows=16, free_tokens=16)
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> EmbeddingModel:
     return tiny_model()
 
 
 @pytest.fixture
-def scheduler(model):
+def scheduler(model: EmbeddingModel) -> Iterator[EmbeddingScheduler]:
     scheduler = EmbeddingScheduler(model, policy=POLICY)
     yield scheduler
     scheduler.close()
 
 
-def request(*inputs, **settings) -> EmbeddingRequest:
+def request(*inputs: str | tuple[int, ...], **settings: Any) -> EmbeddingRequest:
     return EmbeddingRequest("r", inputs, **settings)
 
 
@@ -59,10 +63,8 @@ def await_tokens(scheduler: EmbeddingScheduler) -> None:
         time.sleep(0.001)
 
 
-def test_settings_of_a_request(model, scheduler):
+def test_settings_of_a_request(model: EmbeddingModel, scheduler: EmbeddingScheduler) -> None:
     """Rows of different settings in one batch, against plain NumPy."""
-    import mlx.core as mx
-
     ids = (5, 6, 7, 8, 9)
     hidden = np.array(model.backbone(mx.array([ids])))[0]
     mean = hidden.mean(axis=0)
@@ -84,7 +86,7 @@ def test_settings_of_a_request(model, scheduler):
         assert output.prompt_tokens == 6
 
 
-def test_order_truncation_and_usage(scheduler):
+def test_order_truncation_and_usage(scheduler: EmbeddingScheduler) -> None:
     texts = [words(*range(n)) for n in (60, 0, 3, 90, 1)]
     output = run(scheduler, [request(*texts, truncate=True)])[0]
     assert output.truncated == (False, False, False, True, False)
@@ -112,14 +114,16 @@ def test_order_truncation_and_usage(scheduler):
         (request("w1", instruction="x" * 4097), "instruction"),
     ],
 )
-def test_bad_requests_name_their_field(scheduler, bad, field):
+def test_bad_requests_name_their_field(
+    scheduler: EmbeddingScheduler, bad: EmbeddingRequest, field: str
+) -> None:
     with pytest.raises(InvalidRequest) as caught:
         run(scheduler, [bad])
     assert [violation.field for violation in caught.value.violations] == [field]
     assert not scheduler.busy
 
 
-def test_a_late_bad_input_ends_only_its_request(scheduler):
+def test_a_late_bad_input_ends_only_its_request(scheduler: EmbeddingScheduler) -> None:
     texts = ["w1"] * 600 + [words(*range(70))]
     bad, good = scheduler.submit(request(*texts)), scheduler.submit(request("w2"))
     finish(scheduler)
@@ -128,7 +132,7 @@ def test_a_late_bad_input_ends_only_its_request(scheduler):
     assert good.result(0).vectors.shape == (1, 32)
 
 
-def test_small_requests_overtake_large_ones(scheduler):
+def test_small_requests_overtake_large_ones(scheduler: EmbeddingScheduler) -> None:
     big = scheduler.submit(large(1500))
     await_tokens(scheduler)
     for _ in range(3):
@@ -144,7 +148,7 @@ def test_small_requests_overtake_large_ones(scheduler):
     assert big.result(0).vectors.shape == (1500, 32)
 
 
-def test_cancelled_within_one_step(scheduler):
+def test_cancelled_within_one_step(scheduler: EmbeddingScheduler) -> None:
     future = scheduler.submit(large(200))
     await_tokens(scheduler)
     scheduler.step()
@@ -157,7 +161,7 @@ def test_cancelled_within_one_step(scheduler):
         future.result(0)
 
 
-def test_deadline(scheduler):
+def test_deadline(scheduler: EmbeddingScheduler) -> None:
     expired = scheduler.submit(request("w1", deadline=time.monotonic() - 1))
     kept = scheduler.submit(request("w1", deadline=time.monotonic() + 60))
     finish(scheduler)
@@ -166,13 +170,13 @@ def test_deadline(scheduler):
     kept.result(0)
 
 
-def test_token_budget(model, monkeypatch):
+def test_token_budget(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Padded tokens of each batch, as the model is given them."""
     scheduler = EmbeddingScheduler(model, policy=BatchPolicy(4096, 256, free_tokens=0))
     shapes = []
     embed = model.embed
 
-    def recorded(groups, *, width, height):
+    def recorded(groups: Sequence[RowGroup], *, width: int, height: int) -> mx.array:
         shapes.append((sum(len(ids) for ids, _ in groups), width))
         return embed(groups, width=width, height=height)
 
@@ -184,7 +188,7 @@ def test_token_budget(model, monkeypatch):
     assert all(rows * width <= 128 for rows, width in shapes)
 
 
-def test_without_a_budget_batches_are_only_read(scheduler):
+def test_without_a_budget_batches_are_only_read(scheduler: EmbeddingScheduler) -> None:
     scheduler.submit(large(64))
     await_tokens(scheduler)
     scheduler.step(64)
@@ -196,7 +200,7 @@ def test_without_a_budget_batches_are_only_read(scheduler):
     finish(scheduler)
 
 
-def test_the_next_batch_starts_before_the_last_is_read(scheduler):
+def test_the_next_batch_starts_before_the_last_is_read(scheduler: EmbeddingScheduler) -> None:
     scheduler.submit(large(64))
     await_tokens(scheduler)
     scheduler.step()
@@ -208,7 +212,7 @@ def test_the_next_batch_starts_before_the_last_is_read(scheduler):
     finish(scheduler)
 
 
-def test_batches_side_by_side(model, scheduler):
+def test_batches_side_by_side(model: EmbeddingModel, scheduler: EmbeddingScheduler) -> None:
     """Several streams, as an engine with a process to itself has on a CPU."""
     policy = dataclasses.replace(POLICY, streams=3)
     beside = EmbeddingScheduler(model, policy=policy)
@@ -230,12 +234,18 @@ def test_batches_side_by_side(model, scheduler):
         (MemoryError(), ResourceExhausted),
     ],
 )
-def test_a_failed_batch_ends_its_requests_alone(model, scheduler, monkeypatch, raised, expected):
+def test_a_failed_batch_ends_its_requests_alone(
+    model: EmbeddingModel,
+    scheduler: EmbeddingScheduler,
+    monkeypatch: pytest.MonkeyPatch,
+    raised: Exception,
+    expected: type[EngineError],
+) -> None:
     embed = model.embed
     for failing in range(4):
         calls = 0
 
-        def failing_embed(*args, failing=failing, **kwargs):
+        def failing_embed(*args: Any, failing: int = failing, **kwargs: Any) -> mx.array:
             nonlocal calls
             calls += 1
             if calls == failing + 1:
@@ -252,7 +262,7 @@ def test_a_failed_batch_ends_its_requests_alone(model, scheduler, monkeypatch, r
         assert after.result(0).vectors.shape == (1, 32)
 
 
-def test_a_panic_of_the_tokenizer_ends_its_request_alone():
+def test_a_panic_of_the_tokenizer_ends_its_request_alone() -> None:
     """Its BaseException must not end a tokenizer thread with the request still waiting."""
     model = tiny_model()
     bomb = tokenizers.pre_tokenizers.Split(tokenizers.Regex("(a+)+$"), "isolated")
@@ -265,11 +275,13 @@ def test_a_panic_of_the_tokenizer_ends_its_request_alone():
     assert good.result(0).vectors.shape == (1, 32)
 
 
-def test_a_fault_of_the_scheduler_ends_requests_not_the_thread(scheduler, monkeypatch):
+def test_a_fault_of_the_scheduler_ends_requests_not_the_thread(
+    scheduler: EmbeddingScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
     future = scheduler.submit(large(100))
     await_tokens(scheduler)
 
-    def broken(*_):
+    def broken(*_: object) -> None:
         raise KeyError("a bug")
 
     with monkeypatch.context() as patched:
@@ -280,7 +292,7 @@ def test_a_fault_of_the_scheduler_ends_requests_not_the_thread(scheduler, monkey
     assert run(scheduler, [request("w1")])[0].vectors.shape == (1, 32)
 
 
-def test_queue_is_bounded(model):
+def test_queue_is_bounded(model: EmbeddingModel) -> None:
     scheduler = EmbeddingScheduler(model, queue_limits=QueueLimits(requests=2, size=100_000))
     futures = [scheduler.submit(request("w1")) for _ in range(2)]
     with pytest.raises(ResourceExhausted) as full:
@@ -299,7 +311,9 @@ def test_queue_is_bounded(model):
     assert scheduler._size == 0
 
 
-def test_tokenizing_waits_for_the_device(model, monkeypatch):
+def test_tokenizing_waits_for_the_device(
+    model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(scheduler_module, "_MAX_WAITING_TOKENS", 2000)
     monkeypatch.setattr(scheduler_module, "_CHUNK_INPUTS", 16)
     scheduler = EmbeddingScheduler(model, policy=POLICY)
@@ -315,7 +329,7 @@ def test_tokenizing_waits_for_the_device(model, monkeypatch):
         )
 
 
-def test_close_ends_everything(model):
+def test_close_ends_everything(model: EmbeddingModel) -> None:
     scheduler = EmbeddingScheduler(model, policy=POLICY)
     futures = [scheduler.submit(large(100)) for _ in range(3)]
     scheduler.step()
@@ -328,11 +342,11 @@ def test_close_ends_everything(model):
     assert not scheduler.step()
 
 
-def test_every_request_ends_once(model):
+def test_every_request_ends_once(model: EmbeddingModel) -> None:
     """Random requests from four threads, with cancels, deadlines and bad inputs."""
     scheduler = EmbeddingScheduler(model, policy=POLICY, queue_limits=QueueLimits(requests=64))
     ended: list[object] = []
-    submitted = []
+    submitted: list[tuple[Future[EmbeddingOutput], list[int], float | None]] = []
     lock = threading.Lock()
 
     def submit_some(seed: int) -> None:

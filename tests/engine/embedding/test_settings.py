@@ -31,12 +31,12 @@ def write(folder: Path, files: dict[str, Any]) -> Path:
     return folder
 
 
-def test_minilm(minilm_folder):
+def test_minilm(minilm_folder: Path) -> None:
     settings = read_settings(minilm_folder, decoder=False)
     assert settings == EmbeddingSettings(Pooling.MEAN, max_length=256, declared=True)
 
 
-def test_folders_that_say_nothing(tmp_path):
+def test_folders_that_say_nothing(tmp_path: Path) -> None:
     assert read_settings(tmp_path, decoder=False).pooling is Pooling.MEAN
     assert read_settings(None, decoder=True).pooling is Pooling.LAST
     assert not read_settings(None, decoder=True).declared
@@ -51,7 +51,7 @@ def test_folders_that_say_nothing(tmp_path):
         ({"pooling_mode": ["lasttoken"]}, Pooling.LAST),
     ],
 )
-def test_pooling(tmp_path, config, pooling):
+def test_pooling(tmp_path: Path, config: dict[str, Any], pooling: Pooling) -> None:
     files = {"modules.json": [TRANSFORMER, POOLING], "1_Pooling/config.json": config}
     assert read_settings(write(tmp_path, files), decoder=False).pooling is pooling
 
@@ -79,12 +79,12 @@ def test_pooling(tmp_path, config, pooling):
         ({"modules.json": [POOLING], "1_Pooling/config.json": {"pooling_mode": "max"}}, "max"),
     ],
 )
-def test_what_cannot_be_used(tmp_path, files, message):
+def test_what_cannot_be_used(tmp_path: Path, files: dict[str, Any], message: str) -> None:
     with pytest.raises(LoadError, match=message):
         read_settings(write(tmp_path, files), decoder=False)
 
 
-def test_prompts(tmp_path):
+def test_prompts(tmp_path: Path) -> None:
     files = {
         "modules.json": [TRANSFORMER, POOLING, NORMALIZE],
         "1_Pooling/config.json": {"pooling_mode_lasttoken": True, "include_prompt": True},
@@ -100,7 +100,7 @@ def test_prompts(tmp_path):
     assert settings.prompt("Find duplicates") == "Instruct: Find duplicates\nQuery: "
 
 
-def test_prompts_of_encoders(tmp_path):
+def test_prompts_of_encoders(tmp_path: Path) -> None:
     files = {
         "modules.json": [TRANSFORMER, POOLING],
         "1_Pooling/config.json": {"pooling_mode_cls_token": True},
@@ -116,7 +116,7 @@ def test_prompts_of_encoders(tmp_path):
     assert settings.prompt("Represent this:\n") == "Represent this:\n"
 
 
-def test_an_instruction_goes_before_each_text():
+def test_an_instruction_goes_before_each_text() -> None:
     model = tiny_model(prompts={"query": "w1 w2 "})
     output = embed(model, EmbeddingRequest("r", ("w5", "w1 w2 w5"), instruction="query"))
     plain = embed(model, EmbeddingRequest("r", ("w1 w2 w5", "w8"), instruction=""))
@@ -125,7 +125,7 @@ def test_an_instruction_goes_before_each_text():
     np.testing.assert_allclose(output.vectors[0], free.vectors[0], atol=1e-5)
 
 
-def test_prompt_left_out_of_the_mean():
+def test_prompt_left_out_of_the_mean() -> None:
     """INSTRUCTOR's include_prompt: the text sees the prompt, the mean does not."""
     model = tiny_model(prompts={"query": "w1 w2 "}, include_prompt=False)
     request = EmbeddingRequest("r", ("w5 w6",), instruction="query", normalize=False)
@@ -133,13 +133,13 @@ def test_prompt_left_out_of_the_mean():
     np.testing.assert_allclose(embed(model, request).vectors[0], hidden[3:].mean(axis=0), atol=1e-5)
 
 
-def test_lower_case():
+def test_lower_case() -> None:
     model = tiny_model(lower_case=True)
     output = embed(model, EmbeddingRequest("r", ("W5 W6", "w5 w6")))
     np.testing.assert_allclose(output.vectors[0], output.vectors[1], atol=1e-6)
 
 
-def test_spans():
+def test_spans() -> None:
     lengths = np.array([1, 4, 9], np.int32)
     starts, stops = pooling_spans(Pooling.MEAN, lengths, prompt_length=4)
     assert starts.tolist() == [0, 0, 4]
@@ -148,7 +148,7 @@ def test_spans():
     assert starts.tolist() == [0, 3, 8]
 
 
-def dense_folder(tmp_path: Path, weight: mx.array, **config) -> Path:
+def dense_folder(tmp_path: Path, weight: mx.array, **config: Any) -> Path:
     settings = {"activation_function": "torch.nn.modules.activation.Tanh", **config}
     files = {
         "modules.json": [TRANSFORMER, POOLING, DENSE],
@@ -161,7 +161,7 @@ def dense_folder(tmp_path: Path, weight: mx.array, **config) -> Path:
     return tmp_path
 
 
-def test_dense_stages(tmp_path):
+def test_dense_stages(tmp_path: Path) -> None:
     weight = mx.random.normal((6, 4))
     settings = read_settings(dense_folder(tmp_path, weight), decoder=False)
     [stage] = load_dense(settings.dense, 4)
@@ -170,7 +170,7 @@ def test_dense_stages(tmp_path):
     np.testing.assert_allclose(np.array(stage(vectors)), expected, atol=1e-6)
 
 
-def test_dense_stages_that_do_not_fit(tmp_path):
+def test_dense_stages_that_do_not_fit(tmp_path: Path) -> None:
     settings = read_settings(dense_folder(tmp_path, mx.zeros((6, 4))), decoder=False)
     with pytest.raises(LoadError, match="does not fit"):
         load_dense(settings.dense, 5)

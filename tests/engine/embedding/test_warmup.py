@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import mlx.core as mx
+import pytest
+
 from mlxforge.engine.embedding.batching import BatchPolicy
+from mlxforge.engine.embedding.model import RowGroup
 from mlxforge.engine.embedding.warmup import warm_up
 
 from .running import tiny_model
 
 
-def test_shapes(monkeypatch):
+def test_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model()
     shapes = set()
     embed = model.embed
 
-    def recorded(groups, *, width, height):
+    def recorded(groups: Sequence[RowGroup], *, width: int, height: int) -> mx.array:
         shapes.add((width, height))
         return embed(groups, width=width, height=height)
 

@@ -34,7 +34,10 @@ def _pattern(
         yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
-_Validator: Any = extend(Draft202012Validator, {"pattern": _pattern})
+# types-jsonschema gives extend no types.
+_Validator: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"pattern": _pattern}
+)
 
 
 def validate(source: str, text: str) -> None:

@@ -24,11 +24,15 @@ from ..harness import Answer, Harness
 LENGTH = 12
 
 
+class NoControls:
+    ids: frozenset[int] = frozenset()
+
+
 class Letters:
     """A tokenizer of 24 letters."""
 
     special_token_ids: frozenset[int] = frozenset()
-    control_tokens = type("", (), {"ids": frozenset()})
+    control_tokens = NoControls()
 
     def token_bytes(self, token_id: int) -> bytes:
         return bytes([ord("a") + token_id])

@@ -53,13 +53,13 @@ def test_the_end_is_allowed_when_the_text_conforms(
 ) -> None:
     state = compiler.compile(regex("ab?")).start()
     eos = min(tokenizer.eos_token_ids)
-    assert not state.can_end
+    assert (state.can_end, state.complete) == (False, False)
     assert not tokenizer.eos_token_ids & set(allowed(state).tolist())
     feed(state, tokenizer, "a")
-    assert state.can_end and not state.complete
+    assert (state.can_end, state.complete) == (True, False)
     assert tokenizer.eos_token_ids <= set(allowed(state).tolist())
     state.accept(eos)
-    assert state.complete and state.can_end
+    assert (state.can_end, state.complete) == (True, True)
     assert set(allowed(state).tolist()) == tokenizer.eos_token_ids
 
 

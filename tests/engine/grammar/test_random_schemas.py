@@ -59,7 +59,10 @@ class Maker:
         return self.rng.sample(KEYS, self.rng.randint(low, high))
 
     def _keyword(self, depth: int) -> dict[str, Any]:
-        rng, inner = self.rng, lambda: self.schema(depth)
+        rng = self.rng
+
+        def inner() -> Any:
+            return self.schema(depth)
 
         def several() -> list[Any]:
             return [inner() for _ in range(rng.randint(1, 3))]

@@ -25,7 +25,8 @@ def weights(architecture: str, *, tied: bool = True, seed: int = 0) -> dict[str,
     generator = np.random.default_rng(seed)
 
     def matrix(rows: int, columns: int) -> np.ndarray:
-        return (generator.standard_normal((rows, columns)) / columns**0.5).astype(np.float32)
+        spread: float = columns**0.5
+        return (generator.standard_normal((rows, columns)) / spread).astype(np.float32)
 
     def norm(size: int) -> np.ndarray:
         return (1 + 0.1 * generator.standard_normal(size)).astype(np.float32)

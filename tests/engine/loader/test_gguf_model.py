@@ -31,7 +31,8 @@ def reference(architecture: str, stored: dict[str, np.ndarray]) -> np.ndarray:
     positions = np.arange(len(ids))
 
     def norm(x: np.ndarray, name: str) -> np.ndarray:
-        return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * stored[name]
+        normed: np.ndarray = x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * stored[name]
+        return normed
 
     def rope(x: np.ndarray, base: float) -> np.ndarray:  # (tokens, heads, dim)
         half = HEAD_DIM // 2
@@ -42,7 +43,8 @@ def reference(architecture: str, stored: dict[str, np.ndarray]) -> np.ndarray:
         return np.concatenate(turned, -1) if neox else np.stack(turned, -1).reshape(x.shape)
 
     def linear(x: np.ndarray, name: str) -> np.ndarray:
-        return x @ stored[f"{name}.weight"].T + stored.get(f"{name}.bias", 0)
+        product: np.ndarray = x @ stored[f"{name}.weight"].T
+        return product + stored.get(f"{name}.bias", 0)
 
     x = stored["token_embd.weight"][ids] * (HIDDEN**0.5 if gemma else 1)
     for i in range(LAYERS[architecture]):

@@ -169,9 +169,9 @@ def test_second_run_fetches_nothing(hub: type[Hub]) -> None:
 def test_interrupted_download_goes_on_where_it_ended(
     hub: type[Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from huggingface_hub import constants, file_download
+    from huggingface_hub import constants
 
-    monkeypatch.setattr(file_download.time, "sleep", lambda _: None)
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     # What is kept of a broken transfer is whole chunks, of 10 MB in real life.
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 4096)
     weights = len(hub.files["model.safetensors"])

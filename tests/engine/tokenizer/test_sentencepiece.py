@@ -45,7 +45,7 @@ def processor(tmp_path_factory: pytest.TempPathFactory) -> Any:
     )
     path = tmp_path_factory.mktemp("spm") / "tokenizer.model"
     path.write_bytes(model.getvalue())
-    loaded = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    loaded: Any = sentencepiece.SentencePieceProcessor(model_file=str(path))
     loaded.path = path
     return loaded
 

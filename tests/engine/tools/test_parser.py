@@ -162,7 +162,8 @@ def test_thinking_formats(name: str, size: int) -> None:
     assert run(OutputParser(marks, None), output, size) == ("Yes <b>.", "I wonder.", [])
     opened = f"I wonder.{marks.end}Yes."
     parser = OutputParser(marks, None, in_reasoning=True)
-    assert parser.in_reasoning
+    began = parser.in_reasoning
+    assert began
     assert run(parser, opened, size) == ("Yes.", "I wonder.", [])
     assert not parser.in_reasoning
     assert run(OutputParser(marks, None), f"{marks.start}cut", size) == ("", "cut", [])

@@ -45,9 +45,8 @@ class CHost:
         )  # fmt: skip
 
     def tell(self, kind: Kind, call: int = 0, **fields: Any) -> None:
-        values = {"engine": 1, "request_codec": Codec.JSON, "response_codec": Codec.JSON}
-        values |= {"number": -1, "method": None, "payload": None, **fields}
-        self.commands.append(Command(kind=kind, call=call, **values))
+        command = Command(kind, call, 1, Codec.JSON, Codec.JSON, -1, method=None, payload=None)
+        self.commands.append(command._replace(**fields))
         os.write(self._write, b"x")
 
     async def end_of(self, call: int) -> tuple[int, str, bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,11 +116,13 @@ async def loaded(registry: Registry, *names: str) -> list[ModelEntry]:
     return [await registry.load(name) for name in names]
 
 
-def call(registry: Registry, method: str, request: Any) -> AsyncIterator[Any]:
+def call(registry: Registry, method: str, request: Any) -> AsyncGenerator[Any]:
     """Call an RPC, as ``ModelService/LoadModel``, without a transport."""
 
     async def requests() -> AsyncIterator[Any]:
         yield request
 
     rpc = Api(registry).methods[f"mlxforge.v1.{method}"]
-    return rpc.handler(requests(), CallContext())
+    responses = rpc.handler(requests(), CallContext())
+    assert isinstance(responses, AsyncGenerator)
+    return responses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -360,8 +361,11 @@ async def test_a_request_for_a_model_in_use_is_counted_until_it_ends() -> None:
     registry = Ledger().registry("a")
     [entry] = await loaded(registry, "a")
     request = GenerationRequest(request_id="r", prompt="a b", max_tokens=4)
-    async with registry.use(entry) as engine, aclosing(engine.generate(request)) as outputs:
-        assert entry.running == 1 and (await anext(outputs)).text
+    async with registry.use(entry) as engine:
+        outputs = engine.generate(request)
+        assert isinstance(outputs, AsyncGenerator)
+        async with aclosing(outputs):
+            assert entry.running == 1 and (await anext(outputs)).text
     assert entry.running == 0 and entry.idle.is_set()
     with suppress(RuntimeError):
         async with registry.use(entry):

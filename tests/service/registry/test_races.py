@@ -57,8 +57,8 @@ class Race:
         if dice < 0.25:
             pinned = self.random.random() < 0.02
             source = "/m/other" if dice < 0.02 else f"/m/{model}"
-            request = model_pb2.LoadModelRequest(model=source, id=model, pinned=pinned)
-            return "ModelService/LoadModel", request
+            load = model_pb2.LoadModelRequest(model=source, id=model, pinned=pinned)
+            return "ModelService/LoadModel", load
         if dice < 0.4:
             return "ModelService/UnloadModel", model_pb2.UnloadModelRequest(model=model)
         words = self.random.randrange(1, 8)
@@ -83,7 +83,7 @@ class Race:
                     if responses == leave_after:
                         return "CANCELLED"
         except EngineError as error:
-            return code_pb2.Code.Name(code_of(error))
+            return str(code_pb2.Code.Name(code_of(error)))
         return "OK"
 
 
@@ -101,9 +101,10 @@ async def test_loads_unloads_and_requests_race(seed: int, monkeypatch: pytest.Mo
         await race.run()
         # What nobody waits for any more ends by itself.
         for entry in registry:
-            for task in (entry.unload, entry.load and entry.load.task):
-                if task is not None:
-                    await asyncio.wait({task})
+            if entry.unload is not None:
+                await asyncio.wait({entry.unload})
+            if entry.load is not None:
+                await asyncio.wait({entry.load.task})
     assert race.ends.total() == TASKS * OPERATIONS
     for (method, code), count in race.ends.items():
         assert code in DOCUMENTED[method].split(), f"{count} {method} ended with {code}"

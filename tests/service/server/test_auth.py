@@ -19,6 +19,7 @@ from mlxforge.service.server.auth import _OPEN_TO_ALL
 from mlxforge.v1 import generation_pb2, model_pb2
 
 from ..fakes import FakeEngine, Script
+from ..raw_calls import stream_stream, unary_stream, unary_unary
 from ..serving import Client, Start, details_of, status_of_rpc
 
 Request = generation_pb2.GenerateRequest
@@ -75,7 +76,7 @@ def guarded(**fields: Any) -> AuthSettings:
 
 async def raw(client: Client, method: str, metadata: list[tuple[str, str | bytes]]) -> str:
     """The code that a call without any message ends with."""
-    call = client.channel.stream_stream(f"/{method}")(metadata=metadata, timeout=5)
+    call = stream_stream(client.channel, f"/{method}")(metadata=metadata, timeout=5)
     with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
         await call.done_writing()  # it may have ended already
     return (await call.code()).name
@@ -87,7 +88,7 @@ async def test_odd_tokens_on_every_rpc(start: Start) -> None:
     tried = 0
     for method in [*GUARDED, *HEALTH]:
         for name, metadata in ODD.items():
-            call = client.channel.stream_stream(f"/{method}")(metadata=metadata, timeout=5)
+            call = stream_stream(client.channel, f"/{method}")(metadata=metadata, timeout=5)
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 async for _ in call:
                     pass
@@ -103,7 +104,7 @@ async def test_odd_tokens_on_every_rpc(start: Start) -> None:
 
 async def test_what_is_exempt_needs_no_token(start: Start) -> None:
     by_default = await start(auth=guarded())
-    check = by_default.channel.unary_unary(f"/{HEALTH[0]}")
+    check = unary_unary(by_default.channel, f"/{HEALTH[0]}")
     assert await check(b"", timeout=5)
     for method in REFLECTION:
         assert await raw(by_default, method, []) == "UNAUTHENTICATED"
@@ -148,13 +149,13 @@ async def test_loading_and_unloading_are_for_admins(start: Start, token_file: Au
     client = await start(auth=token_file)
     for method in ("LoadModel", "UnloadModel"):
         name = f"mlxforge.v1.ModelService/{method}"
-        call = client.channel.stream_stream(f"/{name}")(metadata=bearer(TOKEN), timeout=5)
+        call = stream_stream(client.channel, f"/{name}")(metadata=bearer(TOKEN), timeout=5)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             async for _ in call:
                 pass
         assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
         assert details_of(status_of_rpc(caught.value))["ErrorInfo"].reason == "ADMIN_ONLY"
-        allowed = client.channel.unary_stream(f"/{name}")(b"", metadata=bearer(ADMIN), timeout=5)
+        allowed = unary_stream(client.channel, f"/{name}")(b"", metadata=bearer(ADMIN), timeout=5)
         assert await allowed.code() is not grpc.StatusCode.PERMISSION_DENIED
     for method in UNKNOWN:
         assert await raw(client, method, bearer(ADMIN)) == "UNIMPLEMENTED"

@@ -20,6 +20,7 @@ from mlxforge.service.security import AuthSettings
 from mlxforge.service.server import BindError, Server
 from mlxforge.service.server.sockets import MAX_PATH_BYTES
 
+from ..raw_calls import unary_unary
 from ..serving import Start
 
 
@@ -129,5 +130,5 @@ def test_wrong_modes(mode: str) -> None:
 async def test_sockets_need_tokens_too(start: Start, tmp_path: Path) -> None:
     auth = AuthSettings(tokens=("a:0123456789abcdef",))
     client = await start(address=(f"unix:{tmp_path}/s",), auth=auth)
-    call = client.channel.unary_unary("/mlxforge.v1.ModelService/ListModels")(b"")
+    call = unary_unary(client.channel, "/mlxforge.v1.ModelService/ListModels")(b"")
     assert await call.code() is grpc.StatusCode.UNAUTHENTICATED

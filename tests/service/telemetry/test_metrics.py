@@ -8,7 +8,9 @@ import re
 import secrets
 import threading
 import urllib.request
+from collections.abc import Awaitable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -20,6 +22,7 @@ from mlxforge.service.telemetry.settings import MetricsSettings
 from mlxforge.v1 import embedding_pb2, generation_pb2, model_pb2
 
 from ..fakes import FakeEngine, Script
+from ..raw_calls import unary_unary
 from ..serving import until
 from .conftest import Watch
 
@@ -159,14 +162,14 @@ async def test_no_text_of_a_client_becomes_a_label(watch: Watch) -> None:
     marks = [f"x{secrets.token_hex(8)}" for _ in range(20)]
     for mark in marks:
         metadata = (("x-request-id", mark), ("user-agent", mark), ("x-model", mark))
-        calls = (
+        calls: tuple[Awaitable[Any], ...] = (
             server.generation.Generate(Request(prompt=mark, model=mark), metadata=metadata),
             server.generation.Generate(
                 Request(prompt=mark, cache_salt=mark, stop=[mark], max_tokens=1), metadata=metadata
             ),
             server.models.GetModel(model_pb2.GetModelRequest(model=mark)),
-            server.channel.unary_unary(f"/mlxforge.v1.GenerationService/{mark}")(b""),
-            server.channel.unary_unary(f"/{mark}/Generate")(b""),
+            unary_unary(server.channel, f"/mlxforge.v1.GenerationService/{mark}")(b""),
+            unary_unary(server.channel, f"/{mark}/Generate")(b""),
         )
         for call in calls:
             try:

@@ -57,7 +57,9 @@ def attributes_of(message: Any) -> Attributes:
 async def collector() -> AsyncIterator[Collector]:
     collector = Collector()
     server = grpc.aio.server()
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(  # type: ignore[no-untyped-call]
+        collector, server
+    )  # generated, without types
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     collector.address = f"http://127.0.0.1:{port}"

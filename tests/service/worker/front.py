@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from pathlib import Path
 
-from workers import scripted
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+from tests.service.worker.workers import scripted
 
 
 async def main() -> None:

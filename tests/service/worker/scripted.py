@@ -15,14 +15,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from fakes import FakeEngine, Script, all_errors
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from mlxforge.engine.loader.progress import Progress
 from mlxforge.engine.output import Capability, RequestOutput
 from mlxforge.engine.request import GenerationRequest
 from mlxforge.service.worker.main import main
+from tests.service.fakes import FakeEngine, Script, all_errors
 
 CAN_ALL = frozenset({Capability.GENERATE, Capability.CHAT, Capability.EMBED})
 

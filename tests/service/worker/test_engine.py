@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import numpy as np
 import pytest
@@ -89,6 +89,7 @@ async def test_what_cannot_travel_fails_alone(engine: WorkerEngine) -> None:
 async def test_leaving_early_aborts(engine: WorkerEngine) -> None:
     outputs = engine.generate(request(max_tokens=4000))
     await anext(outputs)
+    assert isinstance(outputs, AsyncGenerator)
     await outputs.aclose()
     task = asyncio.create_task(text_of(engine, "stuck"))
     await until(lambda: engine.stats.running > 0, 10)

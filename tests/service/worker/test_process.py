@@ -96,9 +96,10 @@ async def test_logs_progress_and_prints_reach_the_front(
     await engine.close()
 
 
-def open_files(pid: int) -> list[str]:
-    """What a process's descriptors are, by number."""
-    folder = f"/proc/{pid}/fd"
+def open_files(engine: WorkerEngine) -> list[str]:
+    """What the descriptors of an engine's process are, by number."""
+    assert engine.pid is not None
+    folder = f"/proc/{engine.pid}/fd"
     return [os.readlink(f"{folder}/{fd}") for fd in sorted(os.listdir(folder), key=int)]
 
 
@@ -110,10 +111,10 @@ async def test_no_descriptor_reaches_the_worker_but_its_own(worker: MakeWorker) 
         engine = await worker()
         other = await worker()
         sockets = [
-            [link for link in open_files(process.pid) if link.startswith("socket:")]
+            [link for link in open_files(process) if link.startswith("socket:")]
             for process in (engine, other)
         ]
-        assert "/dev/null" not in open_files(engine.pid)[1:]
+        assert "/dev/null" not in open_files(engine)[1:]
         # Its own end, and the two ends of asyncio's pair: nothing of the other worker's.
         assert [len(found) for found in sockets] == [3, 3]
         assert not set(sockets[0]) & set(sockets[1])

@@ -145,7 +145,8 @@ async def test_a_model_that_no_longer_loads_is_tried_on(tmp_path: Path, worker: 
     with pytest.raises(Unavailable) as caught:
         await text_of(engine)
     assert caught.value.reason == "MODEL_FAILED" and "exit code 7" in caught.value.message
-    assert isinstance(failures[-1], LoadError)
+    told = failures[-1]
+    assert isinstance(told, LoadError)
     await serves_again(engine)
     assert engine.failure is None and failures[-1] is None and engine.stats.restarts == 4
 
