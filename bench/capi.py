@@ -98,7 +98,7 @@ class CSide:
 
 def throughput(model: str, counts: list[int], tokens: int, turns: int) -> list[dict[str, Any]]:
     """Tokens per second of both sides, for each number of calls."""
-    sides = {"c": CSide(model), "python": PythonSide(model)}
+    sides: dict[str, CSide | PythonSide] = {"c": CSide(model), "python": PythonSide(model)}
     rows = []
     for calls in counts:
         speeds: dict[str, list[float]] = {"c": [], "python": []}

@@ -49,7 +49,8 @@ def run_peer(model: Any, batch: list[list[int]], new: int, sampled: bool) -> flo
         model, max_tokens=new, completion_batch_size=len(batch), prefill_batch_size=8
     )
     started = time.perf_counter()
-    generator.insert(batch, max_tokens=[new] * len(batch), samplers=[sampler() for _ in batch])
+    samplers: list[Any] = [sampler() for _ in batch]  # None is greedy; mlx-lm's types leave it out
+    generator.insert(batch, max_tokens=[new] * len(batch), samplers=samplers)
     left = len(batch)
     while left:
         for answer in generator.next_generated():
@@ -154,7 +155,7 @@ def measure(shape: str, args: argparse.Namespace) -> tuple[list[dict[str, Any]],
     engine = build(
         shapes.as_loaded(model, shape), shape, config, DeviceThread.shared(), refuse_errors
     )
-    results = []
+    results: list[dict[str, Any]] = []
     for rows, sampled in cases:
         batch = prompts(rows, args.prompt, vocab, seed=20 + 2 * len(results))
         warm = prompts(rows, args.prompt, vocab, seed=21 + 2 * len(results))

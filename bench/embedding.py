@@ -23,6 +23,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ LARGEST_CALL = 2048
 PEER_BATCH = 512
 
 Embed = Callable[[Sequence[str]], "np.ndarray[Any, Any]"]
+Opening = Callable[[], tuple[Embed, Callable[[], None]]]
+"""How to embed, and how to let go of the model."""
 
 
 def make_texts(count: int, words: int | None) -> list[str]:
@@ -65,7 +68,9 @@ def ours(folder: Path, dtype: str, streams: int) -> tuple[Embed, Callable[[], No
 
     def load() -> EmbeddingScheduler:
         config = json.loads((folder / "config.json").read_text())
-        backbone: Any = build_encoder(config, mx.load(str(folder / "model.safetensors")))
+        weights = mx.load(str(folder / "model.safetensors"))
+        assert isinstance(weights, dict)  # other formats hold one array, or metadata beside them
+        backbone: Any = build_encoder(config, weights)
         backbone.set_dtype(getattr(mx, dtype))
         mx.eval(backbone.parameters())
         tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -107,7 +112,8 @@ def peer(folder: Path, device: str, dtype: str) -> tuple[Embed, Callable[[], Non
             list(texts), batch_size=size, normalize_embeddings=True, show_progress_bar=False,
             convert_to_numpy=False, convert_to_tensor=True,
         )  # fmt: skip
-        return vectors.float().cpu().numpy()
+        found: np.ndarray[Any, Any] = vectors.float().cpu().numpy()
+        return found
 
     return embed, lambda: None
 
@@ -127,12 +133,12 @@ def measure(embed: Embed, texts: Sequence[str], seconds: float) -> float | None:
     return len(texts) / statistics.median(times)
 
 
-def engines(args: argparse.Namespace, streams: int) -> dict[str, Callable[[], Any]]:
+def engines(args: argparse.Namespace, streams: int) -> dict[str, Opening]:
     """By column, how to open each engine."""
     here = "GPU" if mx.default_device().type == mx.DeviceType.gpu else "CPU"
-    found: dict[str, Callable[[], Any]] = {}
+    found: dict[str, Opening] = {}
     for dtype in args.dtypes.split(","):
-        found[f"mlxforge {here} {dtype}"] = lambda d=dtype: ours(args.model, d, streams)
+        found[f"mlxforge {here} {dtype}"] = partial(ours, args.model, dtype, streams)
     if importlib.util.find_spec("sentence_transformers") is None:
         return found
     import torch
@@ -140,8 +146,8 @@ def engines(args: argparse.Namespace, streams: int) -> dict[str, Callable[[], An
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
     if torch.cuda.is_available():
         for dtype in args.dtypes.split(","):
-            found[f"s-t GPU {dtype}"] = lambda d=dtype: peer(args.model, "cuda", d)
-    found["s-t CPU float32"] = lambda: peer(args.model, "cpu", "float32")
+            found[f"s-t GPU {dtype}"] = partial(peer, args.model, "cuda", dtype)
+    found["s-t CPU float32"] = partial(peer, args.model, "cpu", "float32")
     return found
 
 
@@ -154,7 +160,9 @@ def run(args: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, float
     cases.append((None, args.corpus))
     texts = {case: make_texts(case[1], case[0]) for case in cases}
     sample = make_texts(256, None)
-    rows = [{"words": words or "mixed", "texts": count} for words, count in cases]
+    rows: list[dict[str, Any]] = [
+        {"words": words or "mixed", "texts": count} for words, count in cases
+    ]
     vectors: dict[str, np.ndarray[Any, Any]] = {}
     for name, opened in engines(args, streams).items():
         started = time.perf_counter()

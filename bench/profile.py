@@ -59,11 +59,13 @@ def classes(
     logits = mx.random.normal((rows, forward.head(x).shape[-1])).astype(dtype)
     mx.eval(x, qkv, both, inner, mixed, logits)
     fused = isinstance(slots, RaggedSlots)
+    rotations = [rotation for rotation in forward.rotations if rotation is not None]
+    assert not fused or len(rotations) == len(layers)  # where the kernels cannot, they are not used
 
     def attend() -> list[mx.array]:
         mask = None if fused else slots.mask(False, None)
         return [
-            entry.attend(qkv, forward.rotations[number], forward.scale)
+            entry.attend(qkv, rotations[number], forward.scale)
             if isinstance(entry, RaggedLayer)
             else forward._attend(layers[number], qkv, mask, entry)
             for number, entry in enumerate(slots.layers)

@@ -116,7 +116,9 @@ def as_loaded(model: Any, shape: str, tokenizer: FillerTokenizer | None = None) 
     from mlx.utils import tree_flatten
 
     config = SHAPES[shape]
-    size = sum(int(value.nbytes) for _, value in tree_flatten(model.parameters()))
+    parameters = tree_flatten(model.parameters())
+    assert isinstance(parameters, list)  # a dict comes only where one was given
+    size = sum(int(value.nbytes) for _, value in parameters)
     return LoadedModel(
         model=model,
         tokenizer=tokenizer or FillerTokenizer(config["vocab_size"]),  # type: ignore[arg-type]

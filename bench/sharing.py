@@ -17,6 +17,7 @@ import itertools
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 from mlxforge.engine import blas
 
@@ -93,9 +94,10 @@ async def measure(args: argparse.Namespace) -> None:
     await engine.start()
     await stream(engine, 8, [], time.perf_counter() + 1)  # warm
     gaps: dict[bool, list[float]] = {False: [], True: []}
-    texts, loaded, ratios = 0, 0.0, []
+    texts, loaded = 0, 0.0
+    ratios: list[float] = []
     while len(ratios) < args.rounds and texts < args.texts:
-        found = {}
+        found: dict[bool, list[float]] = {}
         for load in (False, True):
             started = time.perf_counter()
             until = started + args.seconds
@@ -110,7 +112,7 @@ async def measure(args: argparse.Namespace) -> None:
         ratios.append(float(np.percentile(found[True], 99) / np.percentile(found[False], 99)))
     alone = await embed(engine, time.perf_counter() + args.seconds, 100)
     await engine.close()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "streams": args.streams,
             "embedding": "yes" if load else "no",
@@ -122,7 +124,7 @@ async def measure(args: argparse.Namespace) -> None:
         for load in (False, True)
     ]
     rows.append({"streams": 0, "embedding": "yes", "gaps": 0, "texts/s": alone / args.seconds})
-    ratio = rows[1]["p99 ms"] / rows[0]["p99 ms"]  # type: ignore[operator]
+    ratio = rows[1]["p99 ms"] / rows[0]["p99 ms"]
     print(f"the 99th percentile of the gap grew {ratio:.2f} times beside {texts} texts; by round:")
     print(", ".join(f"{r:.2f}" for r in ratios))
     report.save("sharing", rows, args.out, texts=texts, p99_ratio=ratio, rounds=ratios)
