@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlxforge.engine.errors import (
     Cancelled,
@@ -41,13 +42,16 @@ from mlxforge.service.registry import Registry
 from mlxforge.service.security import AuthSettings
 from mlxforge.service.server import Server
 
-# By path, because the C library loads this file alone.
-_FAKES = Path(__file__).resolve().parent.parent / "service" / "fakes.py"
-_spec = importlib.util.spec_from_file_location("conformance_fakes", _FAKES)
-assert _spec is not None and _spec.loader is not None
-fakes = importlib.util.module_from_spec(_spec)
-sys.modules["conformance_fakes"] = fakes
-_spec.loader.exec_module(fakes)
+if TYPE_CHECKING:
+    from tests.service import fakes
+else:
+    # By path, because the C library loads this file alone.
+    _FAKES = Path(__file__).resolve().parent.parent / "service" / "fakes.py"
+    _spec = importlib.util.spec_from_file_location("conformance_fakes", _FAKES)
+    assert _spec is not None and _spec.loader is not None
+    fakes = importlib.util.module_from_spec(_spec)
+    sys.modules["conformance_fakes"] = fakes
+    _spec.loader.exec_module(fakes)
 
 GENERATES = frozenset({Capability.GENERATE, Capability.CHAT})
 EMBEDS = frozenset({Capability.EMBED})
@@ -75,7 +79,7 @@ SCRIPTS = {
 }
 
 
-class CallsTools(fakes.FakeEngine):  # type: ignore[misc, name-defined]
+class CallsTools(fakes.FakeEngine):
     """Thinks, speaks, then calls two tools, their arguments in pieces."""
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:

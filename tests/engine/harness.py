@@ -20,16 +20,20 @@ from mlxforge.engine.pace import Pace
 from mlxforge.engine.request import GenerationRequest
 from mlxforge.engine.scheduler import Scheduler
 from mlxforge.engine.sequence import Group, Sampling, Sequence
-from mlxforge.engine.text import Piece
+from mlxforge.engine.text import Piece, TextStream
 
 PLENTY = 1 << 34
 
 
-class NoText:
-    """Stands for a ``TextStream`` where only tokens matter."""
+class NoText(TextStream):
+    """A stream without a tokenizer, where only tokens matter."""
 
-    in_reasoning = False
-    called_tools = False
+    def __init__(self) -> None:
+        self.called_tools = False
+
+    @property
+    def in_reasoning(self) -> bool:
+        return False
 
     def spelling(self, token: int) -> str:
         return ""
@@ -148,7 +152,7 @@ class Harness:
                 min_tokens=min_tokens,
                 end_ids=ends,
                 stop_ids=frozenset(),
-                text=NoText(),  # type: ignore[arg-type]
+                text=NoText(),
                 salt=salt,
                 keeps_output=keeps_output,
             )

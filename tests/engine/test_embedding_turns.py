@@ -58,7 +58,8 @@ async def _check_against_the_models_own_states(
         loaded = load_model("smollm2-135m-instruct")
         tokens = [*loaded.tokenizer.encode(text), min(loaded.eos_token_ids)]
         hidden = loaded.model.model(mx.array([tokens]))[0, -1]
-        return (hidden / mx.linalg.norm(hidden)).tolist()  # type: ignore[no-any-return]
+        unit: list[float] = (hidden / mx.linalg.norm(hidden)).tolist()
+        return unit
 
     assembly = engine._assembly
     assert assembly is not None

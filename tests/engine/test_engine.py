@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +178,8 @@ async def test_leaving_a_stream_aborts_it(engine: Engine) -> None:
     stream = engine.generate(request("a", max_tokens=400))
     await anext(stream)
     assert not resting(engine)
-    await stream.aclose()  # type: ignore[attr-defined]
+    assert isinstance(stream, AsyncGenerator)
+    await stream.aclose()
     await until(lambda: resting(engine))
 
 
@@ -272,7 +273,8 @@ async def test_closing_ends_every_stream(folder: Path) -> None:
     await engine.close()
     for result in await asyncio.gather(*tasks, return_exceptions=True):
         assert isinstance(result, Cancelled)
-    await slow.aclose()  # type: ignore[attr-defined]
+    assert isinstance(slow, AsyncGenerator)
+    await slow.aclose()
 
 
 async def test_closed_while_a_request_is_prepared(folder: Path) -> None:

@@ -53,7 +53,7 @@ def row(
         min_tokens=min_tokens,
         end_ids=frozenset(ends),
         stop_ids=frozenset(),
-        text=NoText(),  # type: ignore[arg-type]
+        text=NoText(),
         output=list(output),
         launched=len(output),
     )

@@ -32,7 +32,7 @@ def group(arrival: float, prompt: list[int], n: int = 1) -> Group:
             min_tokens=0,
             end_ids=frozenset(),
             stop_ids=frozenset(),
-            text=NoText(),  # type: ignore[arg-type]
+            text=NoText(),
         )
         for index in range(n)
     ]

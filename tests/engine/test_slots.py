@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ LAYOUT = KVLayout(tuple(LayerLayout(2, 4, 2, 3, mx.float32) for _ in range(2)))
 class Model:
     """Writes each token's id as its key and value and says what it then sees."""
 
-    def __call__(self, tokens: mx.array, cache: list) -> mx.array:  # type: ignore[type-arg]
+    def __call__(self, tokens: mx.array, cache: list[Any]) -> mx.array:
         rows, count = tokens.shape
         for layer in cache:
             keys = mx.broadcast_to(tokens[:, None, :, None].astype(mx.float32), (rows, 2, count, 4))

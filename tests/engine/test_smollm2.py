@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -274,7 +274,8 @@ def test_a_cancelled_stream_frees_its_row_within_a_step(serving: Serving) -> Non
         other = serving.engine.generate(serving.request(max_tokens=10, ignore_eos=True))
         await anext(stream)
         await anext(other)
-        await stream.aclose()  # type: ignore[attr-defined]
+        assert isinstance(stream, AsyncGenerator)
+        await stream.aclose()
         steps = core.stats.steps
         await anext(other)
         await anext(other)

@@ -9,7 +9,9 @@ import os
 import time
 
 import mlx.core as mx
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mlxforge.engine import memory
 from mlxforge.engine.errors import DeadlineExceeded
@@ -40,7 +42,7 @@ def test_row_20_the_check_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
 
     masks_of = EngineCore._constraints
 
-    def stale(core: EngineCore):  # type: ignore[no-untyped-def]
+    def stale(core: EngineCore) -> tuple[NDArray[np.uint32] | None, dict[int, int] | None]:
         masks, forced = masks_of(core)
         if masks is not None and len(masks) > 1:
             masks[1] = masks[0]

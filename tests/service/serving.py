@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
+from mlxforge.engine.client import EngineClient
 from mlxforge.service.api import Api
 from mlxforge.service.config import Settings
 from mlxforge.service.registry import Registry
@@ -44,7 +45,7 @@ class Client:
 
 @asynccontextmanager
 async def serving(
-    engine: FakeEngine, *, load: bool = True, **settings: Any
+    engine: EngineClient, *, load: bool = True, **settings: Any
 ) -> AsyncIterator[Client]:
     """A server with one engine, and a client of it."""
     registry = Registry()
@@ -57,7 +58,8 @@ async def serving(
             await registry.load("fake")
         [address] = server.addresses
         async with grpc.aio.insecure_channel(address) as channel:
-            yield Client(server, registry, engine, address, channel)
+            # Whoever has a real engine served does not ask the client for it.
+            yield Client(server, registry, cast(FakeEngine, engine), address, channel)
     finally:
         await server.stop()
         await registry.close()

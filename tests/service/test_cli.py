@@ -16,11 +16,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from mlxforge.engine.request import GenerationRequest
 from mlxforge.service.cli.app import COMMANDS, app
 from mlxforge.service.cli.printing import size, table
 
 from .fakes import FakeEngine, Script
-from .serving import Start, until
+from .serving import Client, Start, until
 
 HANG = Script(word_seconds=30)
 
@@ -52,6 +53,21 @@ async def mlxforge(*arguments: str, stdin: str = "") -> Result:
     return Result(process.returncode or 0, out.decode(), err.decode())
 
 
+def generated(client: Client) -> list[GenerationRequest]:
+    """What the engine was asked for, which must be to generate."""
+    found = []
+    for request in client.engine.requests:
+        assert isinstance(request, GenerationRequest)
+        found.append(request)
+    return found
+
+
+def contents(request: GenerationRequest) -> list[str]:
+    """The messages of a chat."""
+    assert request.chat is not None
+    return [message.content for message in request.chat.messages]
+
+
 async def test_generate(start: Start) -> None:
     client = await start()
     answers = await asyncio.gather(
@@ -65,13 +81,10 @@ async def test_generate(start: Start) -> None:
     assert answer["choices"][0]["text"].startswith("from stdin from")
     assert answer["usage"]["completion_tokens"] == 8
     assert system.code == 0
-    prompts = {request.prompt for request in client.engine.requests}  # type: ignore[union-attr]
+    requests = generated(client)
+    prompts = {request.prompt for request in requests}
     assert prompts == {None, "from stdin"}
-    [chat] = [
-        request.chat  # type: ignore[union-attr]
-        for request in client.engine.requests
-        if request.sampling_params.temperature == 0  # type: ignore[union-attr]
-    ]
+    [chat] = [r.chat for r in requests if r.sampling_params.temperature == 0]
     assert chat is not None
     assert [(m.role, m.content) for m in chat.messages] == [("system", "be kind"), ("user", "hi")]
 
@@ -84,9 +97,9 @@ async def test_generate_with_a_schema(start: Start, tmp_path: Path) -> None:
         "generate", "x", "--json-schema", str(schema), "--top-p", "0.5", "-a", client.address
     )
     assert result.code == 0
-    [request] = client.engine.requests
-    assert request.constraint is not None  # type: ignore[union-attr]
-    assert request.constraint.source == '{"type": "object"}'  # type: ignore[union-attr]
+    [request] = generated(client)
+    assert request.constraint is not None
+    assert request.constraint.source == '{"type": "object"}'
     schema.write_text("{")
     bad = await mlxforge("generate", "x", "--json-schema", str(schema), "-a", client.address)
     assert bad.code == 2 and "is not JSON" in bad.err
@@ -97,11 +110,7 @@ async def test_chat_through_a_pipe(start: Start) -> None:
     lines = "first line\n\n/reset\nsecond line\nthird\n/exit\nnever\n"
     result = await mlxforge("chat", "-s", "sys", "-n", "2", "-a", client.address, stdin=lines)
     assert (result.code, result.out) == (0, "first line\nsecond line\nthird third\n")
-    turns = [
-        [message.content for message in request.chat.messages]  # type: ignore[union-attr]
-        for request in client.engine.requests
-    ]
-    assert turns == [
+    assert [contents(request) for request in generated(client)] == [
         ["sys", "first line"],
         ["sys", "second line"],
         ["sys", "second line", "second line", "third"],
@@ -317,5 +326,4 @@ async def test_chat_in_a_terminal(start: Start) -> None:
             process.kill()
             await process.wait()
         os.close(ours)
-    last = client.engine.requests[-1]
-    assert [m.content for m in last.chat.messages] == ["more"]  # type: ignore[union-attr]
+    assert contents(generated(client)[-1]) == ["more"]

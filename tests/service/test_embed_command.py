@@ -25,7 +25,7 @@ TEXTS = ["A man is eating food.", "A man is eating a piece of bread.", "", "Ein 
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    async with serving(EmbeddingEngine("all-minilm-l6-v2")) as client:  # type: ignore[arg-type]
+    async with serving(EmbeddingEngine("all-minilm-l6-v2")) as client:
         yield client
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 
@@ -101,7 +101,8 @@ async def test_closing_closes_the_source() -> None:
     source = Source(tokens(1000))
     outputs = coalesced(source.read(), max_backlog=10_000)
     await anext(outputs)
-    await outputs.aclose()  # type: ignore[attr-defined]
+    assert isinstance(outputs, AsyncGenerator)
+    await outputs.aclose()
     assert source.closed
 
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ async def stream_corpus(client: Client, count: int) -> None:
 
 
 async def test_a_corpus_in_bounded_memory_and_in_order(tiny_folder: Path) -> None:
-    async with serving(EmbeddingEngine(str(tiny_folder))) as client:  # type: ignore[arg-type]
+    async with serving(EmbeddingEngine(str(tiny_folder))) as client:
         await stream_corpus(client, MESSAGES)
 
 
@@ -119,7 +120,7 @@ async def test_several_messages_are_embedded_together(
         for some in texts:
             yield embedding_pb2.EmbedRequest(inputs=[{"text": text} for text in some])
 
-    async with serving(engine) as client:  # type: ignore[arg-type]
+    async with serving(engine) as client:
         known: dict[str, np.ndarray[Any, Any]] = {}
         received = 0
         async for response in client.embedding.StreamEmbed(send()):
@@ -137,17 +138,18 @@ async def test_several_messages_are_embedded_together(
 @pytest.mark.skipif(not SOAK, reason="takes minutes; MLXFORGE_SOAK=1 runs it")
 @pytest.mark.timeout(3600)
 async def test_a_corpus_through_minilm() -> None:
-    async with serving(EmbeddingEngine("all-minilm-l6-v2")) as client:  # type: ignore[arg-type]
+    async with serving(EmbeddingEngine("all-minilm-l6-v2")) as client:
         await stream_corpus(client, MESSAGES)
 
 
 async def test_a_cancel_stops_within_a_second() -> None:
     engine = EmbeddingEngine("all-minilm-l6-v2")
-    async with serving(engine) as client:  # type: ignore[arg-type]
+    async with serving(engine) as client:
         call = client.embedding.StreamEmbed(messages(MESSAGES))
         first = await call.read()
         assert first.sequence == 0
-        scheduler = engine._serving.scheduler  # type: ignore[union-attr]
+        assert engine._serving is not None
+        scheduler = engine._serving.scheduler
         await until(lambda: scheduler.busy)
         call.cancel()
         await until(lambda: not scheduler.busy, seconds=1)
@@ -170,10 +172,11 @@ async def test_a_bad_message_ends_the_stream_naming_its_field(
         yield message(0)
         yield embedding_pb2.EmbedRequest(**settings)
 
-    async with serving(EmbeddingEngine(str(tiny_folder))) as client:  # type: ignore[arg-type]
+    async with serving(EmbeddingEngine(str(tiny_folder))) as client:
         call = client.embedding.StreamEmbed(good_then_bad())
         assert (await call.read()).sequence == 0
         with pytest.raises(Exception, match="INVALID_ARGUMENT") as caught:
             await call.read()
-        details = details_of(status_of_rpc(caught.value))  # type: ignore[arg-type]
+        assert isinstance(caught.value, grpc.aio.AioRpcError)
+        details = details_of(status_of_rpc(caught.value))
         assert [v.field for v in details["BadRequest"].field_violations] == [field]

@@ -9,6 +9,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -31,8 +32,8 @@ def tmp_path() -> Iterator[Path]:
         yield Path(folder)
 
 
-def server(path: Path | str, **settings: str) -> Server:
-    return Server(Api(Registry()), Settings(address=(f"unix:{path}",), **settings))  # type: ignore[arg-type]
+def server(path: Path | str, **settings: Any) -> Server:
+    return Server(Api(Registry()), Settings(address=(f"unix:{path}",), **settings))
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("600", 0o600), ("0660", 0o660), ("666", 0o666)])
