@@ -19,7 +19,7 @@ from .kv.budget import device_stats, kv_bytes, limit_cache
 from .kv.layout import KVLayout
 from .kv.prefix import PrefixCache
 from .limits import DEFAULT_LIMITS
-from .loader import LoadedModel, ProgressCallback, load_model
+from .loader import LoadedModel, Progress, ProgressCallback, load_model
 from .memory import Memory
 from .model import compatibility, llama
 from .model.caches import CacheRunner
@@ -104,7 +104,12 @@ def assemble(
         # and there may be none.
         mx.disable_compile()
     loaded = load_model(resolved, progress=progress, dtype=config.dtype)
-    return build(loaded, model_id, config, device, deliver)
+
+    def check() -> None:
+        if progress is not None:  # the weights are there; it may still end the load
+            progress(Progress("weights", loaded.weight_bytes, loaded.weight_bytes))
+
+    return build(loaded, model_id, config, device, deliver, check)
 
 
 def build(
@@ -113,8 +118,9 @@ def build(
     config: EngineConfig,
     device: DeviceThread,
     deliver: Callable[[list[Delivery]], None],
+    check: Callable[[], None] = lambda: None,
 ) -> Assembly:
-    """All that serves a loaded model."""
+    """All that serves a loaded model. What ``check`` raises meanwhile ends it."""
     on_gpu = mx.default_device().type == mx.DeviceType.gpu
     runner, layout = make_runner(loaded, config)
     largest = config.max_prefill_tokens or _PREFILL_TOKENS["gpu" if on_gpu else "cpu"]
@@ -135,7 +141,7 @@ def build(
     core = EngineCore(runner, loaded.vocab_size, memory, scheduler, pace, config, deliver)
     preparer = Preparer(loaded, config, memory.check, memory.longest)
     if config.warm_up:
-        warm_up(core)
+        warm_up(core, check)
     embedder = make_embedder(loaded, core, config, device)
     info = describe(loaded, model_id, config, preparer, embedder)
     return Assembly(loaded, info, core, preparer, device, embedder)

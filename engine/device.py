@@ -12,6 +12,7 @@ import atexit
 import logging
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -65,6 +66,34 @@ class DeviceThread:
                 cls._shared = cls()
                 atexit.register(cls._shared.stop, _EXIT_SECONDS)
             return cls._shared
+
+    @classmethod
+    def stop_shared(cls) -> None:
+        """Stop the process's device thread, if there is one.
+
+        For an interpreter that is never finalised, and so never gets to its exit handlers.
+        """
+        with cls._shared_lock:
+            shared = cls._shared
+        if shared is not None:
+            shared.stop(_EXIT_SECONDS)
+
+    @classmethod
+    def begin(cls) -> None:
+        """Import MLX and have it make its static objects, on the process's device thread.
+
+        Exit handlers that are registered after this run before those objects are destroyed.
+        """
+
+        def first() -> None:
+            from . import blas
+
+            blas.preload()  # before the first import of MLX in the process
+            import mlx.core as mx
+
+            mx.eval(mx.random.uniform())
+
+        cls.shared().call(first).result()
 
     @property
     def alive(self) -> bool:
@@ -172,6 +201,7 @@ class DeviceThread:
             try:
                 future.set_result(function())
             except Exception as error:  # handed to the caller, the thread lives on
+                _let_go(error)
                 future.set_exception(error)
             except BaseException as error:  # a library called sys.exit
                 future.set_exception(RuntimeError(f"the call ended with {error!r}"))
@@ -213,3 +243,11 @@ class DeviceThread:
 
     def _has_work(self) -> bool:
         return self._woken or self._stopping or bool(self._calls)
+
+
+def _let_go(error: BaseException) -> None:
+    """Free what a failed call held in its frames: arrays must not live as long as its error."""
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__

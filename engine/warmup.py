@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import mlx.core as mx
 
@@ -13,8 +14,11 @@ _WIDTHS_GPU = (1, 8, 32)
 _STEPS = 3
 
 
-def warm_up(core: EngineCore) -> None:
-    """Prefill and decode filler, and tell the pace what it took. On the MLX thread."""
+def warm_up(core: EngineCore, check: Callable[[], None]) -> None:
+    """Prefill and decode filler, and tell the pace what it took. On the MLX thread.
+
+    ``check`` is called between the steps; what it raises ends the load.
+    """
     runner, pace = core.runner, core.pace
     on_gpu = mx.default_device().type == mx.DeviceType.gpu
     for width in _WIDTHS_GPU if on_gpu else (1,):
@@ -22,6 +26,7 @@ def warm_up(core: EngineCore) -> None:
         if runner.cost(width, 2 * _PROMPT) > core.memory.total:
             break
         for _ in range(2):  # the first time compiles, the second is measured
+            check()
             prefill = runner.open(1, _PROMPT)
             started = time.perf_counter()
             runner.advance(prefill, [[0] * _PROMPT])
@@ -31,6 +36,7 @@ def warm_up(core: EngineCore) -> None:
         runner.join(prefill, [0] * width, [_PROMPT] * width)
         tokens = mx.zeros((runner.width(width),), mx.uint32)
         for step in range(_STEPS):
+            check()
             started = time.perf_counter()
             logits = runner.decode(tokens, [_PROMPT + step] * width)
             mx.eval(mx.argmax(logits, axis=-1))

@@ -46,7 +46,6 @@ typedef struct py_method {
     X(const char *, Py_GetVersion, (void))                                                         \
     X(int, PyGILState_Ensure, (void))                                                              \
     X(void, PyGILState_Release, (int))                                                             \
-    X(void *, PyEval_SaveThread, (void))                                                           \
     X(PyObject *, PyImport_ImportModule, (const char *))                                           \
     X(PyObject *, PySys_GetObject, (const char *))                                                 \
     X(PyObject *, PyObject_GetAttrString, (PyObject *, const char *))                              \

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STACK_BYTES                                                                                \
     ((size_t)16 << 20) /* Python's main thread usually has 8 MiB; macOS's 512 KiB                  \
@@ -238,10 +239,13 @@ static void *python_main(void *unused) {
     runtime_stopped();
     if (is_host) {
         py.PyGILState_Release(state);
-    } else {
-        py.PyEval_SaveThread(); /* never finalised: numpy and MLX cannot be started twice */
+        return NULL;
     }
-    return NULL;
+    /* Never finalised: numpy and MLX cannot be started twice. The lock is kept, so that no thread
+     * runs Python beneath the destructors of the libraries that it would use. */
+    for (;;) {
+        pause();
+    }
 }
 
 /*

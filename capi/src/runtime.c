@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define STOP_MS 1000 /* a process that exits without closing waits so long, at most */
+#define STOP_MS 1500 /* a process that exits without closing waits so long, at most */
 
 static atomic_bool forked, stopped;
 static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -33,9 +33,10 @@ __attribute__((constructor)) static void on_load(void) {
 }
 
 /*
- * Runs at exit: engines still open are told to stop, so that the device thread rests before the
- * static objects of MLX are destroyed beneath it. Registered once MLX is in the process, since
- * what is registered last runs first.
+ * Runs at exit: loads are abandoned and engines still open are told to stop, so that the device
+ * thread rests before the static objects of MLX are destroyed beneath it. What is registered last
+ * runs first, so it is registered when MLX has made the first of them, for whoever exits while an
+ * engine is being opened, and again when the first engine is open and all of them are made.
  */
 static void on_exit_of_process(void) {
     if (runtime_forked()) {
@@ -61,6 +62,9 @@ void runtime_serving(error *e) {
     pthread_mutex_lock(&start_lock);
     start_error = e;
     phase = e == NULL ? SERVING : FAILED;
+    if (e == NULL) {
+        register_exit();
+    }
     pthread_cond_broadcast(&start_changed);
     pthread_mutex_unlock(&start_lock);
 }

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from mlxforge.engine.device import DeviceThread
 from mlxforge.engine.errors import (
     Cancelled,
     EngineError,
@@ -44,6 +45,8 @@ def serve(host: Host, open_api: OpenApi) -> None:
     finally:
         door.stopped.set()
         loop.close()
+        if host.owns_python:  # the process ends: MLX's static objects are about to be destroyed
+            DeviceThread.stop_shared()
 
 
 class Door:
@@ -57,16 +60,20 @@ class Door:
         self._stop = asyncio.Event()
         self._engines: dict[int, _Engine] = {}
         self._calls: dict[int, tuple[Call, asyncio.Task[None]]] = {}
+        self._opening: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.stopped = threading.Event()
 
     async def run(self) -> None:
-        """Serve until told to stop, then close all engines."""
+        """Serve until told to stop, then abandon loads and close all engines."""
         self._log.attach()
         self._loop.add_reader(self._host.fd, self._drain)
         self._host.serving()
         await self._stop.wait()
         self._loop.remove_reader(self._host.fd)
+        for opening in self._opening:
+            opening.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
         await asyncio.gather(*(self._close(number) for number in list(self._engines)))
         self._log.detach()
 
@@ -89,7 +96,9 @@ class Door:
             case Kind.START:
                 self._start(command)
             case Kind.OPEN:
-                self._spawn(self._answer(command, self._open(command)))
+                opening = self._spawn(self._answer(command, self._open(command)))
+                self._opening.add(opening)
+                opening.add_done_callback(self._opening.discard)
             case Kind.CLOSE:
                 self._spawn(self._answer(command, self._close(command.engine)))
             case Kind.LOG:

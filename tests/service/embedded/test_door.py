@@ -83,6 +83,7 @@ class Running:
 
     def __init__(self, c: CHost) -> None:
         self.c = c
+        self.opening = asyncio.Event()
         self.engine = FakeEngine("fake", frozenset({Capability.GENERATE, Capability.EMBED}))
         self._door = Door(c.host, self._open_api, asyncio.get_running_loop())
         self._task = asyncio.create_task(self._door.run())
@@ -92,6 +93,12 @@ class Running:
             raise LoadError("no such model")
         if settings.model == ("broken",):
             raise RuntimeError("disk on fire")
+        if settings.model == ("slow",):
+            self.opening.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.opening.clear()
         registry = Registry()
         registry.add("fake", self.engine)
         await registry.load("fake")
@@ -195,3 +202,10 @@ async def test_open_says_what_is_wrong(config: bytes, code: int, named: str) -> 
         c.tell(Kind.OPEN, 8, engine=5, payload=config)
         found, message, _details = await c.end_of(8)
         assert found == code and named in message
+
+
+async def test_a_stop_abandons_what_is_being_opened() -> None:
+    async with Running(c := CHost()) as running:
+        c.tell(Kind.OPEN, 8, engine=5, payload=b'{"model": "slow"}')
+        await asyncio.wait_for(running.opening.wait(), 5)
+    assert not running.opening.is_set()
