@@ -8,9 +8,9 @@ SUITES := $(BIN)/python tests/suites.py
 # The first Python >= 3.11 that runs (a version manager's shim may exist and not run).
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-C_FILES := $(wildcard engine/*.c $(addprefix capi/,include/*.h src/*.[ch] examples/*.c) tests/capi/*.[ch])
+C_FILES := $(wildcard engine/blas_shim/*.[ch] $(addprefix capi/,include/*.h src/*.[ch] examples/*.c) tests/capi/*.[ch])
 BUILT_FROM := pyproject.toml CMakeLists.txt $(wildcard capi/CMakeLists.txt capi/*.in capi/*.map \
-	capi/include/*.h capi/src/*.[ch] engine/*.c)
+	capi/include/*.h capi/src/*.[ch] engine/blas_shim/*.[ch])
 CMAKE := $(BIN)/cmake --log-level=WARNING -S . -DCMAKE_COMPILE_WARNING_AS_ERROR=ON
 
 MAKEFLAGS += --no-print-directory
@@ -69,7 +69,7 @@ lint-proto: setup
 lint-c: setup
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	$(CMAKE) -B build/lint -DMLXFORGE_CAPI_DEVELOPMENT=OFF && $(BIN)/cmake --build build/lint --parallel 2 -- --silent
-	$(BIN)/clang-tidy -p build/lint --quiet $(wildcard engine/*.c capi/src/*.c)
+	$(BIN)/clang-tidy -p build/lint --quiet $(wildcard engine/blas_shim/*.c capi/src/*.c)
 	$(BIN)/python capi/abi/check.py build/lint/libmlxforge.so
 
 lint-node lint-rust lint-swift: setup

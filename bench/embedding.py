@@ -38,10 +38,10 @@ import tokenizers  # noqa: E402
 from bench import report  # noqa: E402
 from mlxforge.engine.device import DeviceThread  # noqa: E402
 from mlxforge.engine.embedding.batching import BatchPolicy  # noqa: E402
-from mlxforge.engine.embedding.cpu import is_slow_cpu, use_one_blas_thread  # noqa: E402
 from mlxforge.engine.embedding.model import build_encoder, encoder_model  # noqa: E402
 from mlxforge.engine.embedding.scheduler import EmbeddingScheduler  # noqa: E402
 from mlxforge.engine.embedding.warmup import warm_up  # noqa: E402
+from mlxforge.engine.kernels.cpu import is_slow_cpu, use_one_blas_thread  # noqa: E402
 from mlxforge.engine.request import EmbeddingRequest  # noqa: E402
 
 CORPUS = Path(__file__).parent.parent / "tests/engine/embedding/texts.json"

@@ -84,7 +84,7 @@ def classes(
             for _ in range(2)
             for p in forward._add_norm(x, x, layer.mlp_norm, fused)
         ],
-        "swiglu": lambda: [llama._swiglu(both, fused) for _ in layers],
+        "swiglu": lambda: [forward._swiglu(both, fused) for _ in layers],
         "argmax": lambda: [mx.argmax(logits, axis=-1)],
     }
 

@@ -190,9 +190,9 @@ class EmbeddingEngine:
 
     def _load(self, source: str) -> _Serving:
         """On the MLX thread."""
+        from ..kernels.cpu import is_slow_cpu, use_one_blas_thread
         from ..loader import load_model
         from .batching import BatchPolicy
-        from .cpu import is_slow_cpu, use_one_blas_thread
         from .model import embedding_model
         from .scheduler import EmbeddingScheduler, QueueLimits
         from .warmup import warm_up

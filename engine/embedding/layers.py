@@ -7,7 +7,7 @@ import math
 import mlx.core as mx
 import mlx.nn as nn
 
-from . import cpu
+from ..kernels import cpu
 
 
 class Module(nn.Module):

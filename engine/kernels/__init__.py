@@ -1,5 +1,7 @@
 """CUDA kernels of the decode step, compiled at run time by MLX from the sources here.
 
+``cpu`` is apart: what MLX's CPU backend on Linux does slowly, in operations that it does fast.
+
 Small models are bound by launching kernels and all models by reading memory, so each kernel
 does in one pass what takes several MLX operations. Every one has a portable counterpart in
 MLX operations (``kv.slots``, ``model.llama``, ``sampling.nucleus``), which is what runs on

@@ -15,6 +15,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
+from ..kernels import cpu
 from ..kernels import layer as kernels
 from ..kernels.attention import Rotation
 from ..kv.ragged import RaggedLayer
@@ -65,6 +66,7 @@ class LlamaForward:
         self.norm: mx.array = inner.norm.weight
         self.head = getattr(model, "lm_head", None) or self.embedding.as_linear
         self._turning = _turning(self.rope)
+        self._slow_cpu = cpu.is_slow_cpu() and self.norm.dtype == mx.float32
         self.layers = [_take_over(layer) for layer in inner.layers]
         self.rotations = [self._rotation(layer) for layer in self.layers]
 
@@ -98,7 +100,7 @@ class LlamaForward:
             else:
                 mixed = self._attend(layer, layer.qkv(normed), mask, entry)
             x, normed = self._add_norm(x, layer.out(mixed), layer.mlp_norm, fused)
-            added = layer.down(_swiglu(layer.gate_up(normed), fused))
+            added = layer.down(self._swiglu(layer.gate_up(normed), fused))
             x, normed = self._add_norm(x, added, followers[number], fused)
         return normed
 
@@ -107,7 +109,12 @@ class LlamaForward:
     ) -> mx.array:
         q, k, v = self.rotate(layer, qkv, entry.offset)
         keys, values = entry.update_and_fetch(k, v)
-        mixed = mx.fast.scaled_dot_product_attention(q, keys, values, scale=self.scale, mask=mask)
+        if self._slow_cpu and q.shape[2] == 1 and not isinstance(mask, str):
+            mixed = cpu.decode_attention(q, keys, values, self.scale, mask)
+        else:
+            mixed = mx.fast.scaled_dot_product_attention(
+                q, keys, values, scale=self.scale, mask=mask
+            )
         return mixed.transpose(0, 2, 1, 3).reshape(*qkv.shape[:2], -1)
 
     def rotate(
@@ -133,6 +140,15 @@ class LlamaForward:
         x = x + added
         return x, mx.fast.rms_norm(x, weight, self.epsilon)
 
+    def _swiglu(self, both: mx.array, fused: bool) -> mx.array:
+        if fused and both.shape[-1] % 16 == 0:
+            return kernels.swiglu(both)
+        if self._slow_cpu:
+            return cpu.swiglu(both)
+        gate, up = mx.split(both, 2, axis=-1)
+        activated: mx.array = nn.silu(gate) * up
+        return activated
+
 
 def eligible(model: Any) -> bool:
     """Whether ``LlamaForward`` computes what ``model`` does."""
@@ -148,14 +164,6 @@ def eligible(model: Any) -> bool:
         and _alike([layer.mlp.gate_proj, layer.mlp.up_proj])
         for layer in layers
     )
-
-
-def _swiglu(both: mx.array, fused: bool) -> mx.array:
-    if fused and both.shape[-1] % 16 == 0:
-        return kernels.swiglu(both)
-    gate, up = mx.split(both, 2, axis=-1)
-    activated: mx.array = nn.silu(gate) * up
-    return activated
 
 
 def _turning(rope: Any) -> tuple[mx.array, bool] | None:

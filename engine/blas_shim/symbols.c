@@ -12,6 +12,8 @@
  * bits wide (LP64 interface) on both sides, enumerations are passed as int and
  * matrices as void *, which is the same to the calling convention.
  *
+ * Products of few rows are not forwarded but computed by rows.c: OpenBLAS is made for many.
+ *
  * A fork waits until no product is being computed: OpenBLAS's own fork handler ends its
  * threads, and a product that they were computing would never be done (seen with 0.3.34).
  * The handlers here run before OpenBLAS's, because they are registered later.
@@ -21,6 +23,8 @@
  * that it was told (0.3.26: it clears its queue when it is done), so the join would never end.
  */
 #define _GNU_SOURCE /* for the kind of the lock */
+#include "rows.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -37,6 +41,7 @@ static void in_parent(void) {
 
 static void in_child(void) {
     static const pthread_rwlock_t fresh = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+    rows_forked();
     computing = fresh; /* the owner of the lock, this thread's parent, is not here to unlock it */
 }
 
@@ -50,6 +55,33 @@ __attribute__((constructor)) static void on_load(void) {
     atexit(at_exit);
 }
 
+#define BEGIN() pthread_rwlock_rdlock(&computing)
+#define END() pthread_rwlock_unlock(&computing)
+
+/* CBLAS's numbers for the enumerations. */
+enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 };
+
+int scipy_openblas_get_num_threads(void);
+void scipy_cblas_sgemm(
+    int, int, int, int, int, int, float, const void *, int, const void *, int, float, void *, int);
+__attribute__((visibility("default"))) void cblas_sgemm(
+    int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const void *a,
+    int lda, const void *b, int ldb, float beta, void *c, int ldc);
+void cblas_sgemm(
+    int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const void *a,
+    int lda, const void *b, int ldb, float beta, void *c, int ldc) {
+    BEGIN();
+    bool transposed = transpose_b == TRANSPOSE;
+    if (order == ROW_MAJOR && transpose_a == NO_TRANSPOSE && rows_fit(m, k, transposed)) {
+        rows_product product = {m, n, k, lda, ldb, ldc, transposed, alpha, beta, a, b, c};
+        rows_compute(&product, scipy_openblas_get_num_threads());
+    } else {
+        scipy_cblas_sgemm(
+            order, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    }
+    END();
+}
+
 #define FORWARD_GEMM(name, scalar)                                                                 \
     void scipy_##name(                                                                             \
         int, int, int, int, int, int, scalar, const void *, int, const void *, int, scalar,        \
@@ -60,12 +92,11 @@ __attribute__((constructor)) static void on_load(void) {
     void name(                                                                                     \
         int order, int transpose_a, int transpose_b, int m, int n, int k, scalar alpha,            \
         const void *a, int lda, const void *b, int ldb, scalar beta, void *c, int ldc) {           \
-        pthread_rwlock_rdlock(&computing);                                                         \
+        BEGIN();                                                                                   \
         scipy_##name(                                                                              \
             order, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);        \
-        pthread_rwlock_unlock(&computing);                                                         \
+        END();                                                                                     \
     }
 
-FORWARD_GEMM(cblas_sgemm, float)
 FORWARD_GEMM(cblas_dgemm, double)
 FORWARD_GEMM(cblas_cgemm, const void *)

@@ -1,8 +1,9 @@
-"""GELU and attention for MLX's CPU backend on Linux.
+"""GELU, SwiGLU and attention for MLX's CPU backend on Linux.
 
 There ``exp`` and ``erf`` go through libm one value at a time (10 and 22 ns each, measured on an
 AMD EPYC), while products and sums are vectorised (0.1 ns). So both are written here as a power
-of a small polynomial: 2 ns a value. Arrays are kept to some megabytes: beyond that glibc gives
+of a small polynomial: 2 ns a value. Few values are left to MLX, since each operation takes some
+microseconds to begin. Arrays are kept to some megabytes: beyond that glibc gives
 each one back to the system, and page faults cost more than the arithmetic.
 """
 
@@ -13,6 +14,7 @@ import math
 import sys
 
 import mlx.core as mx
+import mlx.nn as nn
 
 from .. import blas
 
@@ -23,6 +25,8 @@ _TAIL = [2.0 ** (1 / 16) * a * 0.5 ** (i / 2) for i, a in enumerate((1.0, *_ERFC
 
 # Scores computed at once: 1 MiB.
 _CHUNK = 1 << 18
+# Values from which a polynomial's twenty operations take less time than libm.
+_MANY = 4096
 
 
 def is_slow_cpu() -> bool:
@@ -62,8 +66,9 @@ def attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None) -> m
     """Bidirectional attention of (B, H, L, D) heads, f32; ``mask`` (B or 1, 1, 1 or L, L)."""
     batch, heads, length, _ = q.shape
     together = max(1, _CHUNK // (length * length))
+    scale = q.shape[-1] ** -0.5
     if batch * heads <= together:
-        return _attend(q, k, v, mask)
+        return _attend(q, k, v, mask, scale)
     rows, heads_each = max(1, together // heads), min(heads, together)
     done = []
     for row in range(0, batch, rows):
@@ -71,23 +76,59 @@ def attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None) -> m
         seen = mask if mask is None or mask.shape[0] == 1 else mask[at]
         parts = [
             _attend(q[at, h : h + heads_each], k[at, h : h + heads_each],
-                    v[at, h : h + heads_each], seen)
+                    v[at, h : h + heads_each], seen, scale)
             for h in range(0, heads, heads_each)
         ]  # fmt: skip
         done.append(parts[0] if len(parts) == 1 else mx.concatenate(parts, axis=1))
     return done[0] if len(done) == 1 else mx.concatenate(done)
 
 
-def _attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None) -> mx.array:
-    scores = (q * (q.shape[-1] ** -0.5 / 16)) @ k.swapaxes(-1, -2)
+def decode_attention(
+    q: mx.array, k: mx.array, v: mx.array, scale: float, mask: mx.array | None
+) -> mx.array:
+    """Attention of one position a row, f32.
+
+    ``q`` is (B, H, 1, D), ``k`` and ``v`` (B, KV heads, L, D), ``mask`` (B, 1, 1, L). The heads
+    that share keys are the rows of one product with them; MLX's fallback multiplies each alone.
+    """
+    batch, heads, _, dim = q.shape
+    kv_heads, length = k.shape[1:3]
+    grouped = q.reshape(batch, kv_heads, heads // kv_heads, dim)
+    if batch * heads * length < _MANY:
+        out = mx.fast.scaled_dot_product_attention(grouped, k, v, scale=scale, mask=mask)
+    else:
+        out = _attend(grouped, k, v, mask, scale)
+    return out.reshape(q.shape)
+
+
+def swiglu(both: mx.array) -> mx.array:
+    """``silu(gate) * up``, f32, where ``both`` has them side by side in its last dimension."""
+    gate, up = mx.split(both, 2, axis=-1)
+    out: mx.array = (nn.silu(gate) if gate.size < _MANY else silu(mx.contiguous(gate))) * up
+    return out
+
+
+def silu(x: mx.array) -> mx.array:
+    """``x * sigmoid(x)`` to 1e-6, as ``max(x, 0) - |x| * sigmoid(-|x|)``."""
+    size = mx.abs(x)
+    out: mx.array = mx.maximum(x, 0) - size / (_sixteenth_power_of_exp(size * (1 / 16)) + 1)
+    return out
+
+
+def _attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None, scale: float) -> mx.array:
+    scores = (q * (scale / 16)) @ k.swapaxes(-1, -2)
     if mask is not None:
         scores = mx.where(mask, scores, -math.inf)
-    # exp(-16 t) = (e^t)^-16, e^t by its Taylor series: within 1e-8 of exp for all t >= 0.
-    t = mx.max(scores, axis=-1, keepdims=True) - scores
+    below = mx.max(scores, axis=-1, keepdims=True) - scores
+    weights = mx.reciprocal(_sixteenth_power_of_exp(below))
+    return (weights @ v) / weights.sum(axis=-1, keepdims=True)
+
+
+def _sixteenth_power_of_exp(t: mx.array) -> mx.array:
+    """exp(16 t) for t >= 0, e^t by its Taylor series: its reciprocal is within 1e-8."""
     p = t * (1 / 720) + 1 / 120
     for coefficient in (1 / 24, 1 / 6, 1 / 2, 1.0, 1.0):
         p = p * t + coefficient
     for _ in range(4):
         p = mx.square(p)
-    weights = mx.reciprocal(p)
-    return (weights @ v) / weights.sum(axis=-1, keepdims=True)
+    return p
