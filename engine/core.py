@@ -21,6 +21,7 @@ from .config import EngineConfig
 from .deadlines import Deadlines
 from .errors import Cancelled, DeadlineExceeded, EngineError, InternalError, ResourceExhausted
 from .flight import Flight
+from .gathering import Gathering
 from .grammar import GrammarState, fill_masks
 from .kv.budget import describe_bytes
 from .memory import Memory
@@ -36,6 +37,8 @@ from .stats import Stats
 log = logging.getLogger(__name__)
 
 Delivery = tuple[object, RequestOutput | EngineError]
+
+_NAP = 0.0005
 
 
 class EngineCore:
@@ -62,6 +65,7 @@ class EngineCore:
         self.stats = Stats()
         self.batch: list[Sequence] = []
         self.groups: dict[str, Group] = {}
+        self.gathering = Gathering()
         self._tokens = mx.zeros((0,), mx.uint32)
         self._arranged = True
         self._flights: deque[Flight] = deque()
@@ -111,6 +115,11 @@ class EngineCore:
         self._run_commands()
         self._expire()
         self._retire()
+        idle = not (self.batch or self.scheduler.jobs or self._flights)
+        if self.gathering.wait(idle, bool(self.scheduler.waiting), self._clock()):
+            self._flush()
+            time.sleep(_NAP)
+            return True
         self._admit()
         prefilled = self._prefill()
         flight = self._decode(prefilled)

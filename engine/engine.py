@@ -146,13 +146,18 @@ class Engine:
         if Capability.GENERATE not in assembly.info.capabilities:
             raise Unsupported(f"{self.model_id} only embeds", reason="CANNOT_GENERATE")
         self._refuse_when_closing()
-        assembly.core.check_queue()
+        core = assembly.core  # the assembly lets go of it when it is shut
+        core.check_queue()
         stream = Stream(asyncio.get_running_loop())
         group = Group(request, stream)
         self._add(request.request_id, stream)
         submitted = False
         try:
-            await self._help(lambda: assembly.preparer.fill(group))
+            core.gathering.preparing += 1
+            try:
+                await self._help(lambda: assembly.preparer.fill(group))
+            finally:
+                core.gathering.preparing -= 1
             if self._assembly is not assembly:
                 raise Cancelled("the engine was closed")
             assembly.core.submit(group)

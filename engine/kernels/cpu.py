@@ -103,9 +103,18 @@ def decode_attention(
 
 def swiglu(both: mx.array) -> mx.array:
     """``silu(gate) * up``, f32, where ``both`` has them side by side in its last dimension."""
-    gate, up = mx.split(both, 2, axis=-1)
-    out: mx.array = (nn.silu(gate) if gate.size < _MANY else silu(mx.contiguous(gate))) * up
-    return out
+    if both.size < 2 * _MANY:
+        gate, up = mx.split(both, 2, axis=-1)
+        out: mx.array = nn.silu(gate) * up
+        return out
+    flat = both.reshape(-1, both.shape[-1])
+    together = max(1, _CHUNK // both.shape[-1])
+    parts = []
+    for row in range(0, flat.shape[0], together):
+        gate, up = mx.split(flat[row : row + together], 2, axis=-1)
+        parts.append(silu(mx.contiguous(gate)) * up)
+    whole = parts[0] if len(parts) == 1 else mx.concatenate(parts)
+    return whole.reshape(*both.shape[:-1], -1)
 
 
 def silu(x: mx.array) -> mx.array:

@@ -1,0 +1,54 @@
+"""An idle engine waits a moment for requests that are being prepared, and for nothing else."""
+
+from __future__ import annotations
+
+from .fake_runner import VOCAB, FakeRunner
+from .harness import Harness
+
+
+class Clock:
+    """Stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_requests_that_come_together_are_prefilled_together() -> None:
+    harness = Harness(FakeRunner(), VOCAB, clock=Clock())
+    harness.core.gathering.preparing = 1
+    first = harness.submit([1, 2, 3], 4)
+    for _ in range(3):
+        assert harness.step()
+    assert len(harness.scheduler.waiting) == 1 and not harness.core.batch
+    second = harness.submit([4, 5, 6], 4)
+    harness.core.gathering.preparing = 0
+    harness.step()
+    assert len(harness.core.batch) == 2
+    harness.run()
+    assert first.ended and second.ended
+    harness.check_resting()
+
+
+def test_it_waits_no_longer_than_a_moment() -> None:
+    clock = Clock()
+    harness = Harness(FakeRunner(), VOCAB, clock=clock)
+    harness.core.gathering.preparing = 1
+    harness.submit([1, 2, 3], 4)
+    harness.step()
+    assert not harness.core.batch
+    clock.now += 0.021
+    harness.step()
+    assert harness.core.batch
+
+
+def test_running_rows_wait_for_nobody() -> None:
+    harness = Harness(FakeRunner(), VOCAB, clock=Clock())
+    harness.submit([1, 2, 3], 40)
+    harness.step()
+    harness.core.gathering.preparing = 1
+    harness.submit([4, 5, 6], 4)
+    harness.step()
+    assert len(harness.core.batch) == 2
