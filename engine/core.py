@@ -115,8 +115,7 @@ class EngineCore:
         self._run_commands()
         self._expire()
         self._retire()
-        idle = not (self.batch or self.scheduler.jobs or self._flights)
-        if self.gathering.wait(idle, bool(self.scheduler.waiting), self._clock()):
+        if self._gathers():
             self._flush()
             time.sleep(_NAP)
             return True
@@ -198,6 +197,12 @@ class EngineCore:
         self.batch = [self.batch[place] for place in order]
         self._tokens = self._tokens[mx.array(order)] if order else mx.zeros((0,), mx.uint32)
         self._arranged = False
+
+    def _gathers(self) -> bool:
+        waiting = self.scheduler.waiting
+        begins = bool(waiting) and not (self.batch or self.scheduler.jobs or self._flights)
+        tokens = sum(len(entry.tokens) for entry in waiting) if begins else 0
+        return self.gathering.wait(begins, tokens * self.pace.token_seconds, self._clock())
 
     def _admit(self) -> None:
         if not self.scheduler.waiting:

@@ -20,6 +20,7 @@ from .errors import (
     Unavailable,
     Unsupported,
 )
+from .gathering import linger
 from .output import Capability, EmbeddingOutput, ModelInfo, RequestOutput
 from .request import Chat, EmbeddingRequest, GenerationRequest
 from .sequence import Group
@@ -157,7 +158,9 @@ class Engine:
             try:
                 await self._help(lambda: assembly.preparer.fill(group))
             finally:
-                core.gathering.preparing -= 1
+                tokens = len(group.sequences[0].prompt) if group.sequences else 0
+                seconds = linger(tokens * core.pace.token_seconds)
+                asyncio.get_running_loop().call_later(seconds, core.gathering.leave)
             if self._assembly is not assembly:
                 raise Cancelled("the engine was closed")
             assembly.core.submit(group)

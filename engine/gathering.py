@@ -6,23 +6,41 @@ prefilled in short chunks for the sake of its pace.
 
 from __future__ import annotations
 
-# How long an idle engine waits at most.
+# How long an idle engine waits at most: so many seconds, or that share of the prefill's.
 _SECONDS = 0.02
+_SHARE = 0.1
+# How long after one request another of the same burst may come, as a share of its prefill,
+# and at most: over gRPC they come a millisecond or two apart.
+_LINGER_SHARE = 0.05
+_LINGER_SECONDS = 0.005
+
+
+def linger(prefill_seconds: float) -> float:
+    """Seconds to wait for another request after one whose prefill takes so long."""
+    return min(_LINGER_SECONDS, _LINGER_SHARE * prefill_seconds)
 
 
 class Gathering:
     """Says whether an idle engine is to begin a little later."""
 
     def __init__(self) -> None:
-        # Requests that are about to be submitted; counted by whoever prepares them.
+        # Requests that are about to be submitted, or just were; counted by whoever prepares them.
         self.preparing = 0
-        self._until: float | None = None
+        self._since: float | None = None
 
-    def wait(self, idle: bool, waiting: bool, now: float) -> bool:
-        """Whether to leave ``waiting`` requests where they are at time ``now``, in seconds."""
-        if not (idle and waiting and self.preparing):
-            self._until = None
+    def leave(self) -> None:
+        """Count one request less."""
+        self.preparing -= 1
+
+    def wait(self, begins: bool, prefill_seconds: float, now: float) -> bool:
+        """Whether to leave what waits where it is, at time ``now``, in seconds.
+
+        ``begins``: an idle engine has something to do. ``prefill_seconds`` is what that will
+        take, 0 where it is not known.
+        """
+        if not (begins and self.preparing):
+            self._since = None
             return False
-        if self._until is None:
-            self._until = now + _SECONDS
-        return now < self._until
+        if self._since is None:
+            self._since = now
+        return now < self._since + max(_SECONDS, _SHARE * prefill_seconds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mlxforge.engine.gathering import Gathering, linger
+
 from .fake_runner import VOCAB, FakeRunner
 from .harness import Harness
 
@@ -52,3 +54,13 @@ def test_running_rows_wait_for_nobody() -> None:
     harness.submit([4, 5, 6], 4)
     harness.step()
     assert len(harness.core.batch) == 2
+
+
+def test_a_long_prefill_allows_a_longer_wait() -> None:
+    gathering = Gathering()
+    gathering.preparing = 1
+    assert gathering.wait(True, 2.0, 10.0) and gathering.wait(True, 2.0, 10.19)
+    assert not gathering.wait(True, 2.0, 10.21)
+    gathering.leave()
+    assert not gathering.wait(True, 2.0, 10.0)
+    assert linger(0.02) == 0.001 and linger(10.0) == 0.005
