@@ -88,6 +88,13 @@ class ResourceExhausted(EngineError):
         self.retry_after = retry_after
 
 
+def queue_full(max_waiting: int) -> ResourceExhausted:
+    """What a request is told for which the waiting queue has no place."""
+    return ResourceExhausted(
+        f"{max_waiting} requests are waiting already; try later", reason="QUEUE_FULL"
+    )
+
+
 class DeadlineExceeded(EngineError):
     """The request's time ran out."""
 

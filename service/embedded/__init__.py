@@ -15,4 +15,4 @@ def run(*functions: object) -> None:
     from .engines import open_api
 
     DeviceThread.begin()  # before ``serving``, at which the library registers its exit handler
-    serve(Host(*functions), open_api)  # type: ignore[arg-type]
+    serve(Host(*functions), open_api)  # type: ignore[arg-type]  # C gives them no types

@@ -86,7 +86,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
     ) -> Any:
         """The state of all services."""
         self.update()
-        return health_pb2.HealthListResponse(  # type: ignore[attr-defined]
+        return health_pb2.HealthListResponse(  # type: ignore[attr-defined]  # nor this
             statuses={
                 name: health_pb2.HealthCheckResponse(status=status)
                 for name, status in self._listed.items()

@@ -17,6 +17,7 @@ from mlxforge.engine.errors import (
     InternalError,
     LoadError,
     Unavailable,
+    queue_full,
 )
 from mlxforge.engine.limits import DEFAULT_LIMITS, Limits
 from mlxforge.engine.loader.progress import ProgressCallback
@@ -92,6 +93,8 @@ class WorkerEngine:
         self._info: ModelInfo | None = None
         self._restarts = 0
         self._live = 0
+        self._generating = 0
+        self._rejected = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
@@ -113,7 +116,13 @@ class WorkerEngine:
     def stats(self) -> EngineStats:
         """See ``EngineClient.stats``: as of the last heartbeat, a quarter of a second ago."""
         stats = self._session.stats if self._session is not None else EngineStats()
-        return replace(stats, restarts=self._restarts)
+        return replace(stats, restarts=self._restarts, rejected=stats.rejected + self._rejected)
+
+    @property
+    def _room(self) -> int:
+        """Requests that the worker has rows and a queue for."""
+        engine = self._model.engine
+        return engine.max_running_requests + engine.max_waiting_requests
 
     @property
     def pid(self) -> int | None:
@@ -141,9 +150,17 @@ class WorkerEngine:
         self._changed()
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:
-        """See ``EngineClient.generate``."""
+        """See ``EngineClient.generate``.
+
+        What the worker could only turn away is turned away here: under a load many times too
+        high it would read, and refuse, each request before it comes to its next step.
+        """
+        if self._generating >= self._room:
+            self._rejected += 1
+            raise queue_full(self._model.engine.max_waiting_requests)
         session, call = self._open(lambda number: Generate(number, request))
         left = request.n
+        self._generating += 1
         try:
             while left:
                 pieces = _expect(await call.take(), Piece)
@@ -151,6 +168,7 @@ class WorkerEngine:
                     left -= output.finish is not None
                     yield output
         finally:
+            self._generating -= 1
             self._end(session, call, over=not left)
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingOutput:

@@ -75,6 +75,6 @@ async def test_a_cancelled_load_leaves_nothing(workers: bool) -> None:
             await registry.unload(MODEL)
     assert registry.get(MODEL).granted == 0
     async with asyncio.timeout(10):  # a step of the load that nothing could stop
-        while await held() - before > WEIGHTS // 2:  # noqa: ASYNC110
+        while await held() - before > WEIGHTS // 2:  # noqa: ASYNC110 - nothing tells when
             await asyncio.sleep(0.1)
     await registry.close()

@@ -76,7 +76,7 @@ async def prometheus(target: str, folder: Path) -> AsyncIterator[str]:
 
 def _query(url: str, expr: str) -> list[Any]:
     query = urllib.parse.urlencode({"query": expr})
-    with urllib.request.urlopen(f"{url}/api/v1/query?{query}", timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(f"{url}/api/v1/query?{query}", timeout=10) as answer:  # noqa: S310 - our own server
         body = json.load(answer)
     assert body["status"] == "success", body
     result: list[Any] = body["data"]["result"]
@@ -94,7 +94,7 @@ async def test_every_panel_has_something_to_show(watch: Watch, tmp_path: Path) -
     server = await watch(Growing(script=Script(word_seconds=0.001)))
     async with prometheus(server.telemetry.metrics_address, tmp_path) as url:
         async with asyncio.timeout(30):
-            while not await _answers(url, 'up{job="mlxforge"} == 1'):  # noqa: ASYNC110
+            while not await _answers(url, 'up{job="mlxforge"} == 1'):  # noqa: ASYNC110 - nothing tells when
                 await asyncio.sleep(0.1)
         empty = expressions()
         async with asyncio.timeout(40):

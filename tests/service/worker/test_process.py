@@ -9,7 +9,15 @@ import os
 import psutil
 import pytest
 
-from mlxforge.engine.errors import Cancelled, InternalError, LoadError, Unavailable
+from mlxforge.engine.config import EngineConfig
+from mlxforge.engine.errors import (
+    Cancelled,
+    EngineError,
+    InternalError,
+    LoadError,
+    ResourceExhausted,
+    Unavailable,
+)
 from mlxforge.engine.loader.progress import Progress
 from mlxforge.service.worker.engine import WorkerEngine
 
@@ -29,6 +37,39 @@ async def test_draining_lets_requests_finish(worker: MakeWorker) -> None:
     await drain
     assert running.done() or (await running)
     assert running.result() == " ".join("a" * 10)
+
+
+async def test_what_has_no_place_in_the_worker_is_refused_before_it() -> None:
+    config = EngineConfig(max_running_requests=2, max_waiting_requests=1)
+    engine = scripted(config=config)
+    await engine.start()
+    try:
+        stuck = [asyncio.create_task(text_of(engine, "stuck")) for _ in range(3)]
+        await until(lambda: engine._live == 3)
+        for _ in range(2):
+            with pytest.raises(ResourceExhausted) as caught:
+                await text_of(engine)
+            assert caught.value.reason == "QUEUE_FULL" and caught.value.retry_after
+        assert engine.stats.rejected == 2 and engine._live == 3
+        assert await engine.detokenize([1]) == "t1"  # has no place to wait for
+        stuck.pop().cancel()
+        await until(lambda: engine._live == 2)
+        assert await text_of(engine, "live", 1) == "2"
+        # Requests that fail give their places back, too.
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(*stuck, return_exceptions=True)
+        for _ in range(5):
+            with pytest.raises(EngineError):
+                await text_of(engine, "raise 0")
+        assert await text_of(engine, "live", 1) == "0"
+    finally:
+        await engine.close()
+
+
+async def test_the_front_goes_first(worker: MakeWorker) -> None:
+    engine = await worker()
+    assert psutil.Process(engine.pid).nice() > psutil.Process().nice()
 
 
 async def test_closing_ends_requests_and_the_process(worker: MakeWorker) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from mlxforge.engine.config import EngineConfig
 from mlxforge.engine.errors import EngineError
 from mlxforge.engine.loader.progress import ProgressCallback
 from mlxforge.engine.request import GenerationRequest
@@ -27,6 +28,7 @@ def scripted(
     worker: WorkerConfig | None = None,
     *,
     model_id: str = "fake",
+    config: EngineConfig | None = None,
     progress: ProgressCallback | None = None,
     changed: Callable[[EngineError | None], None] = lambda failure: None,
     **how: Any,
@@ -35,6 +37,7 @@ def scripted(
     how.setdefault("word_seconds", 0.005)
     return WorkerEngine(
         json.dumps(how),
+        config,
         model_id=model_id,
         worker=worker,
         progress=progress,
