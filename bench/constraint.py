@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - MLX is imported after the BLAS
 """What a JSON Schema costs: a whole batch constrained, beside the same batch unconstrained.
 
 All rows are under one schema of nested records, with strings of patterns and formats, in an
@@ -26,25 +27,25 @@ from mlxforge.engine import blas
 
 blas.preload()
 
-import mlx.core as mx  # noqa: E402 - after the BLAS
-import numpy as np  # noqa: E402
-from llguidance import LLMatcher  # noqa: E402
-from mlx_lm.generate import BatchGenerator  # noqa: E402
+import mlx.core as mx
+import numpy as np
+from llguidance import LLMatcher
+from mlx_lm.generate import BatchGenerator
 
-from bench import report, shapes  # noqa: E402
-from bench.decode import prompts, refuse_errors  # noqa: E402
-from mlxforge.engine.assembly import Assembly, build  # noqa: E402
-from mlxforge.engine.config import EngineConfig  # noqa: E402
-from mlxforge.engine.device import DeviceThread  # noqa: E402
-from mlxforge.engine.grammar import GrammarCompiler  # noqa: E402
-from mlxforge.engine.loader import LoadedModel, load_model, resolve  # noqa: E402
-from mlxforge.engine.request import (  # noqa: E402
+from bench import report, shapes
+from bench.decode import prompts, refuse_errors
+from mlxforge.engine.assembly import Assembly, build
+from mlxforge.engine.config import EngineConfig
+from mlxforge.engine.device import DeviceThread
+from mlxforge.engine.grammar import GrammarCompiler
+from mlxforge.engine.loader import LoadedModel, load_model, resolve
+from mlxforge.engine.request import (
     Constraint,
     ConstraintKind,
     GenerationRequest,
     SamplingParams,
 )
-from mlxforge.engine.sequence import Group  # noqa: E402
+from mlxforge.engine.sequence import Group
 
 SCHEMA = {
     "type": "array",

@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - MLX is imported after the BLAS
 """Whole batches at once: tokens per second beside mlx-lm's BatchGenerator, and the bare loop.
 
 B requests of 128 prompt tokens are submitted together and run to 128 new tokens, greedy and
@@ -22,18 +23,18 @@ from mlxforge.engine import blas
 
 blas.preload()
 
-import mlx.core as mx  # noqa: E402 - after the BLAS
-from mlx_lm.generate import BatchGenerator  # noqa: E402
-from mlx_lm.models.cache import make_prompt_cache  # noqa: E402
-from mlx_lm.sample_utils import make_sampler  # noqa: E402
+import mlx.core as mx
+from mlx_lm.generate import BatchGenerator
+from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.sample_utils import make_sampler
 
-from bench import report, shapes  # noqa: E402
-from mlxforge.engine.assembly import Assembly, build  # noqa: E402
-from mlxforge.engine.config import EngineConfig  # noqa: E402
-from mlxforge.engine.device import DeviceThread  # noqa: E402
-from mlxforge.engine.errors import EngineError  # noqa: E402
-from mlxforge.engine.request import GenerationRequest, SamplingParams  # noqa: E402
-from mlxforge.engine.sequence import Group  # noqa: E402
+from bench import report, shapes
+from mlxforge.engine.assembly import Assembly, build
+from mlxforge.engine.config import EngineConfig
+from mlxforge.engine.device import DeviceThread
+from mlxforge.engine.errors import EngineError
+from mlxforge.engine.request import GenerationRequest, SamplingParams
+from mlxforge.engine.sequence import Group
 
 
 def prompts(count: int, length: int, vocab: int, seed: int = 7) -> list[list[int]]:

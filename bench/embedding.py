@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - MLX is imported after the BLAS
 """Embedding throughput beside sentence-transformers: same texts, same machine, same run.
 
 Every figure is texts per second from strings to f32 vectors in NumPy, tokenizing included,
@@ -31,18 +32,18 @@ from mlxforge.engine import blas
 
 blas.preload()
 
-import mlx.core as mx  # noqa: E402 - after the BLAS
-import numpy as np  # noqa: E402
-import tokenizers  # noqa: E402
+import mlx.core as mx
+import numpy as np
+import tokenizers
 
-from bench import report  # noqa: E402
-from mlxforge.engine.device import DeviceThread  # noqa: E402
-from mlxforge.engine.embedding.batching import BatchPolicy  # noqa: E402
-from mlxforge.engine.embedding.model import build_encoder, encoder_model  # noqa: E402
-from mlxforge.engine.embedding.scheduler import EmbeddingScheduler  # noqa: E402
-from mlxforge.engine.embedding.warmup import warm_up  # noqa: E402
-from mlxforge.engine.kernels.cpu import is_slow_cpu, use_one_blas_thread  # noqa: E402
-from mlxforge.engine.request import EmbeddingRequest  # noqa: E402
+from bench import report
+from mlxforge.engine.device import DeviceThread
+from mlxforge.engine.embedding.batching import BatchPolicy
+from mlxforge.engine.embedding.model import build_encoder, encoder_model
+from mlxforge.engine.embedding.scheduler import EmbeddingScheduler
+from mlxforge.engine.embedding.warmup import warm_up
+from mlxforge.engine.kernels.cpu import is_slow_cpu, use_one_blas_thread
+from mlxforge.engine.request import EmbeddingRequest
 
 CORPUS = Path(__file__).parent.parent / "tests/engine/embedding/texts.json"
 LARGEST_CALL = 2048

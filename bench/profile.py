@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - MLX is imported after the BLAS
 """Where a decode step's time goes, per class of operation, beside the whole step.
 
 Each class is run alone for all layers of the model (so that weights come from memory as in
@@ -19,14 +20,14 @@ from mlxforge.engine import blas
 
 blas.preload()
 
-import mlx.core as mx  # noqa: E402 - after the BLAS
-import numpy as np  # noqa: E402
+import mlx.core as mx
+import numpy as np
 
-from bench import report, shapes  # noqa: E402
-from mlxforge.engine.kv.layout import KVLayout, LayerLayout  # noqa: E402
-from mlxforge.engine.kv.ragged import RaggedLayer, RaggedSlots  # noqa: E402
-from mlxforge.engine.model import llama  # noqa: E402
-from mlxforge.engine.model.slots import SlotRunner  # noqa: E402
+from bench import report, shapes
+from mlxforge.engine.kv.layout import KVLayout, LayerLayout
+from mlxforge.engine.kv.ragged import RaggedLayer, RaggedSlots
+from mlxforge.engine.model import llama
+from mlxforge.engine.model.slots import SlotRunner
 
 
 def timed(run: Callable[[], list[mx.array]], repeats: int = 12) -> float:

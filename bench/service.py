@@ -1,4 +1,4 @@
-"""The default model beside mlx-lm: tokens per second and time to first token by streams.
+r"""The default model beside mlx-lm: tokens per second and time to first token by streams.
 
 The same prompts (passages of the Universal Declaration of Human Rights, about 64 tokens),
 greedy, the same number of new tokens, all streams started at once. Each side runs in
@@ -17,6 +17,12 @@ All get the same weights (of the same file, in the type that mlxforge serves the
 
     python -m bench.service                             # about 5 minutes on two cores
     python -m bench.service --streams 1,16 --new 16 --sides engine,grpc
+
+A model of random weights, for a GPU (its tokenizer reads a token for each character):
+
+    python -m bench.shapes 8b /tmp/8b
+    python -m bench.service --model /tmp/8b --chars 128 --new 128 --streams 32,128,32,128 \
+        --sides engine,grpc
 """
 
 from __future__ import annotations
@@ -52,7 +58,7 @@ def in_process_of_its_own(side: str, args: argparse.Namespace) -> list[Run]:
     """Run this program again for one side."""
     streams = ",".join(map(str, args.streams))
     command = [sys.executable, "-m", "bench.sides", side, "--model", args.model]
-    command += ["--streams", streams, "--new", str(args.new)]
+    command += ["--streams", streams, "--chars", str(args.chars), "--new", str(args.new)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return [Run(**entry) for entry in json.loads(done.stdout.splitlines()[-1])]
 
@@ -83,8 +89,9 @@ def compare(args: argparse.Namespace) -> None:
                 wanted = f" (wanted: {WANTED})" if row["streams"] == 16 else ""
                 factor = f"{row['times slower']:.1f} times the plain wheel's speed{wanted}"
                 print(f"{SIDES[sides[0]]} at {row['streams']} streams: {factor}")
-    name = "service"
-    report.save(name, rows, args.out, model=args.model, new=args.new, streams=args.streams)
+    name = "service" if "/" not in args.model else f"service-{Path(args.model).name}"
+    settings = {key: value for key, value in vars(args).items() if key != "out"}
+    report.save(name, rows, args.out, **settings)
     labels = [f"{count} streams" for count in args.streams]
     for key, unit in (("tok/s", "tokens/s"), ("first token ms", "ms")):
         series = {

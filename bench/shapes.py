@@ -1,7 +1,12 @@
-"""Models of random weights in the shapes that benchmarks use: for speed, never for text."""
+"""Models of random weights in the shapes that benchmarks use: for speed, never for text.
+
+python -m bench.shapes 8b /tmp/8b    writes one as a folder that `mlxforge serve` loads
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import random
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,14 +102,17 @@ def _made_up_tokens(count: int) -> list[bytes]:
     return list(tokens)[:count]
 
 
-def random_model(shape: str, dtype: mx.Dtype) -> Any:
-    """An mlx-lm Llama of random weights in ``dtype``, evaluated."""
-    config = {
+def _config(shape: str) -> dict[str, Any]:
+    return {
         "model_type": "llama", "rms_norm_eps": 1e-5, "rope_theta": 500000.0,
         "max_position_embeddings": 131072, **SHAPES[shape],
     }  # fmt: skip
+
+
+def random_model(shape: str, dtype: mx.Dtype) -> Any:
+    """An mlx-lm Llama of random weights in ``dtype``, evaluated."""
     mx.random.seed(0)
-    model = llama.Model(llama.ModelArgs.from_dict(config))
+    model = llama.Model(llama.ModelArgs.from_dict(_config(shape)))
     for layer in (model.model.embed_tokens, *model.layers, model):
         layer.set_dtype(dtype)
         mx.eval(layer.parameters())
@@ -132,3 +140,45 @@ def as_loaded(model: Any, shape: str, tokenizer: FillerTokenizer | None = None) 
         eos_token_ids=frozenset(),
         path=Path(),
     )
+
+
+def write_folder(shape: str, folder: Path, dtype: mx.Dtype) -> None:
+    """A model folder of random weights. Its tokenizer reads one token for each byte of text."""
+    from mlx.utils import tree_flatten
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = dict(tree_flatten(random_model(shape, dtype).parameters()))
+    mx.save_safetensors(str(folder / "model.safetensors"), weights, {"format": "mlx"})
+    (folder / "config.json").write_text(json.dumps(_config(shape)))
+    _write_tokenizer(folder, SHAPES[shape]["vocab_size"])
+
+
+def _write_tokenizer(folder: Path, vocab: int) -> None:
+    # Byte-level spelling has a letter for each byte; a space's is "Ġ". Nothing is merged.
+    letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    words = [token.decode("latin-1").replace(" ", "Ġ") for token in _made_up_tokens(vocab)]
+    spelled = dict.fromkeys([*letters, *(word for word in words if set(word) <= set(letters))])
+    spelled |= dict.fromkeys(f"Ġ{number}" for number in range(vocab))
+    places = {token: place for place, token in enumerate(list(spelled)[: vocab - 1])}
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE(places, []))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = tokenizers.decoders.ByteLevel()
+    backend.add_special_tokens(["</s>"])
+    backend.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>"}))
+
+
+def main() -> None:
+    """Write the folder that the arguments ask for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("shape", choices=SHAPES)
+    parser.add_argument("folder", type=Path)
+    args = parser.parse_args()
+    on_gpu = mx.default_device().type == mx.DeviceType.gpu
+    write_folder(args.shape, args.folder, mx.bfloat16 if on_gpu else mx.float32)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - MLX is imported after the BLAS
 """Streams beside an embedding load on one model: the gap between tokens, with and without.
 
 Eight streams decode on a generating model, by turns alone and while short texts are embedded on
@@ -23,12 +24,12 @@ from mlxforge.engine import blas
 
 blas.preload()
 
-import numpy as np  # noqa: E402 - all after the BLAS
+import numpy as np
 
-from bench import report  # noqa: E402
-from mlxforge.engine.config import EngineConfig  # noqa: E402
-from mlxforge.engine.engine import Engine  # noqa: E402
-from mlxforge.engine.request import (  # noqa: E402
+from bench import report
+from mlxforge.engine.config import EngineConfig
+from mlxforge.engine.engine import Engine
+from mlxforge.engine.request import (
     EmbeddingRequest,
     GenerationRequest,
     SamplingParams,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 CORPUS = Path(__file__).parent.parent / "tests/engine/embedding/texts.json"
-_PASSAGE = 330  # characters, about 64 tokens
+_STEP = 70  # characters between two passages that overlap
 _WARM_STREAMS, _WARM_NEW = 2, 4
 _READY_SECONDS = 300
 
@@ -33,12 +33,12 @@ class Run:
     tokens: list[list[int]]
 
 
-def passages() -> list[str]:
-    """Some 140 prompts of real text; the first thirty do not overlap."""
+def passages(length: int) -> list[str]:
+    """At least 140 prompts of ``length`` characters of real text; the first do not overlap."""
     texts: list[str] = json.loads(CORPUS.read_text("utf-8"))
     text = next(text for text in texts if len(text) == 10_000)
-    starts = [range(shift, len(text) - _PASSAGE, _PASSAGE) for shift in range(0, _PASSAGE, 70)]
-    return [text[at : at + _PASSAGE] for places in starts for at in places]
+    starts = [range(shift, len(text) - length, length) for shift in range(0, length, _STEP)]
+    return [text[at : at + length] for places in starts for at in places]
 
 
 async def ask_all(ask: Ask, prompts: Sequence[str], new: int, salt: str) -> Run:
@@ -61,9 +61,10 @@ async def ask_all(ask: Ask, prompts: Sequence[str], new: int, salt: str) -> Run:
 
 async def measure(ask: Ask, args: argparse.Namespace) -> list[Run]:
     """Every number of streams, after a warm-up."""
-    prompts = passages()
+    prompts = passages(args.chars)
     await ask_all(ask, prompts[-_WARM_STREAMS:], _WARM_NEW, "warm")
-    return [await ask_all(ask, prompts[:n], args.new, f"run{n}") for n in args.streams]
+    runs = enumerate(args.streams)  # the same number may be there again
+    return [await ask_all(ask, prompts[:n], args.new, f"run{run}") for run, n in runs]
 
 
 async def run_engine(args: argparse.Namespace) -> list[Run]:
@@ -166,7 +167,7 @@ async def run_peer(args: argparse.Namespace) -> list[Run]:
         generator.close()
         return Run(seconds, [first[uid] for uid in uids], [tokens[uid] for uid in uids])
 
-    prompts = passages()
+    prompts = passages(args.chars)
     run(prompts[-_WARM_STREAMS:], _WARM_NEW)
     return [run(prompts[:count], args.new) for count in args.streams]
 
@@ -186,6 +187,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = "smollm2-135m-instruct"
     parser.add_argument("--model", default=model, help=f"as `mlxforge serve` takes it ({model})")
     parser.add_argument("--streams", type=numbers, default=[1, 4, 16], help="at once (1,4,16)")
+    chars = "characters per prompt (330, about 64 tokens)"
+    parser.add_argument("--chars", type=int, default=330, help=chars)
     parser.add_argument("--new", type=int, default=48, help="tokens per stream (48)")
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - MLX is imported after the BLAS
 """Requests with arrival times, and how an engine is driven through them without a server.
 
 Both engines run on the calling thread in one loop: what is due is submitted between two
@@ -20,17 +21,17 @@ from mlxforge.engine import blas
 
 blas.preload()
 
-import mlx.core as mx  # noqa: E402 - after the BLAS
-from mlx_lm.generate import BatchGenerator  # noqa: E402
+import mlx.core as mx
+from mlx_lm.generate import BatchGenerator
 
-from bench import report, shapes  # noqa: E402
-from mlxforge.engine.assembly import Assembly, build  # noqa: E402
-from mlxforge.engine.config import EngineConfig  # noqa: E402
-from mlxforge.engine.core import Delivery  # noqa: E402
-from mlxforge.engine.device import DeviceThread  # noqa: E402
-from mlxforge.engine.errors import EngineError  # noqa: E402
-from mlxforge.engine.request import GenerationRequest, SamplingParams  # noqa: E402
-from mlxforge.engine.sequence import Group  # noqa: E402
+from bench import report, shapes
+from mlxforge.engine.assembly import Assembly, build
+from mlxforge.engine.config import EngineConfig
+from mlxforge.engine.core import Delivery
+from mlxforge.engine.device import DeviceThread
+from mlxforge.engine.errors import EngineError
+from mlxforge.engine.request import GenerationRequest, SamplingParams
+from mlxforge.engine.sequence import Group
 
 
 @dataclass(slots=True, eq=False)

@@ -61,7 +61,7 @@ class Assembly:
     def stats(self) -> EngineStats:
         """See ``EngineClient.stats``. Read beside the MLX thread: parts may be a step apart."""
         core, embedder = self.core, self.embedder
-        if core is None:  # shut meanwhile
+        if core is None:  # shut meanwhile, whatever its type says
             return EngineStats()  # type: ignore[unreachable]
         prefix = core.memory.prefix
         stats = dataclasses.replace(
@@ -86,6 +86,7 @@ class Assembly:
         self.core.runner.release()
         self.core.memory.clear()
         self.preparer.close()
+        # Their types leave out None: only at the end are they missing.
         self.loaded = self.core = self.preparer = self.embedder = None  # type: ignore[assignment]
         mx.clear_cache()
 

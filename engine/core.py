@@ -17,27 +17,27 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from .answers import Answers, Delivery
 from .config import EngineConfig
-from .deadlines import Deadlines
-from .errors import Cancelled, DeadlineExceeded, EngineError, InternalError, ResourceExhausted
+from .errors import EngineError, InternalError, ResourceExhausted, queue_full
 from .flight import Flight
 from .gathering import Gathering
 from .grammar import GrammarState, fill_masks
-from .kv.budget import describe_bytes
 from .memory import Memory
 from .model.runner import Runner
-from .output import RequestOutput
 from .pace import Pace
-from .reader import RawLogprobs, read_token
 from .sampling import Sampler
 from .scheduler import Entry, Job, Scheduler
 from .sequence import Group, Phase, Sequence
 from .stats import Stats
 
+__all__ = ["Delivery", "EngineCore"]
+
 log = logging.getLogger(__name__)
 
-Delivery = tuple[object, RequestOutput | EngineError]
-
+# Between two looks at whether the gathering of requests is over: the clock ends it, or a count that
+# other threads lower without waking this one. They prepare those requests: asleep, this thread
+# leaves them the GIL. This engine has nothing on the device then, others wait no longer than this.
 _NAP = 0.0005
 
 
@@ -64,16 +64,14 @@ class EngineCore:
         self.sampler = Sampler(vocab)
         self.stats = Stats()
         self.batch: list[Sequence] = []
-        self.groups: dict[str, Group] = {}
+        self.answers = Answers(deliver)
+        self.groups = self.answers.groups
         self.gathering = Gathering()
         self._tokens = mx.zeros((0,), mx.uint32)
         self._arranged = True
         self._flights: deque[Flight] = deque()
         self._commands: deque[Callable[[], None]] = deque()
-        self._deadlines = Deadlines()
-        self._deliver = deliver
         self._clock = clock
-        self._outbox: list[Delivery] = []
         self._finished_jobs: list[Job] = []
 
     # What other threads may call: they only append, the step does the work.
@@ -82,7 +80,7 @@ class EngineCore:
         """Raise ``ResourceExhausted`` when the queue is full now: before any work is done."""
         if self.scheduler.full:
             self._commands.append(self._count_rejected)
-            raise self._queue_full()
+            raise queue_full(self.scheduler.max_waiting)
 
     def submit(self, group: Group) -> None:
         """Queue a request. Wake the device thread after."""
@@ -90,11 +88,11 @@ class EngineCore:
 
     def abort(self, request_id: str, error: EngineError | None = None) -> None:
         """End a request with ``error`` (default: Cancelled); unknown ids are ignored."""
-        self._commands.append(lambda: self._abort(request_id, error))
+        self._commands.append(lambda: self.answers.abort(request_id, error))
 
     def abort_all(self, error: EngineError) -> None:
         """End every request with ``error``."""
-        self._commands.append(lambda: self._end_all(error))
+        self._commands.append(lambda: self.answers.end_all(error))
 
     # The step.
 
@@ -113,10 +111,10 @@ class EngineCore:
 
     def _step(self) -> bool:
         self._run_commands()
-        self._expire()
+        self.answers.expire(self._clock())
         self._retire()
         if self._gathers():
-            self._flush()
+            self.answers.flush()
             time.sleep(_NAP)
             return True
         self._admit()
@@ -129,7 +127,7 @@ class EngineCore:
             self._read(self._flights.popleft())
         if flight is not None:
             self._flights.append(flight)
-        self._flush()
+        self.answers.flush()
         if not worked:
             self.pace.idle()
         return worked
@@ -141,41 +139,13 @@ class EngineCore:
     def _submit(self, group: Group) -> None:
         if self.scheduler.full:
             self._count_rejected()
-            self._outbox.append((group.sink, self._queue_full()))
-            group.close()
+            self.answers.end(group, queue_full(self.scheduler.max_waiting))
             return
-        group.open = len(group.sequences)
-        self.groups[group.request.request_id] = group
-        self._deadlines.add(group)
+        self.answers.open(group)
         self.scheduler.add(group)
 
     def _count_rejected(self) -> None:
         self.stats.rejected += 1
-
-    def _queue_full(self) -> ResourceExhausted:
-        return ResourceExhausted(
-            f"{self.scheduler.max_waiting} requests are waiting already; try later",
-            reason="QUEUE_FULL",
-        )
-
-    def _abort(self, request_id: str, error: EngineError | None) -> None:
-        group = self.groups.get(request_id)
-        if group is not None:
-            self._end(group, error or Cancelled("the request was cancelled"))
-
-    def _end_all(self, error: EngineError) -> None:
-        for group in list(self.groups.values()):
-            self._end(group, error)
-
-    def _end(self, group: Group, error: EngineError) -> None:
-        """Close a group with its one error."""
-        self.groups.pop(group.request.request_id, None)
-        if group.close():
-            self._outbox.append((group.sink, error))
-
-    def _expire(self) -> None:
-        for group in self._deadlines.passed(self._clock(), len(self.groups)):
-            self._end(group, DeadlineExceeded("the deadline passed before the answer was complete"))
 
     def _retire(self) -> None:
         """Drop rows that ended or need no further step, and what waits for nobody."""
@@ -214,7 +184,8 @@ class EngineCore:
             job_rows = min(job_rows, max(1, self.pace.budget(True) // self.runner.chunk_unit))
         jobs = self.scheduler.admit(len(self.batch), room.take, job_rows)
         if not (jobs or self.batch or self.scheduler.jobs or self._flights):
-            self._refuse_first()
+            # An idle engine has no room for the first in line: it never will.
+            self._refuse(self.scheduler.waiting.popleft())
         for job in jobs:
             for entry in job.entries:
                 for sequence in entry.live:
@@ -222,21 +193,8 @@ class EngineCore:
                     if sequence.admitted is None:
                         sequence.admitted = now
 
-    def _refuse_first(self) -> None:
-        """An idle engine has no room for the first in line: it never will."""
-        entry = self.scheduler.waiting.popleft()
-        self._refuse(entry)
-
     def _refuse(self, entry: Entry) -> None:
-        needed = self.runner.cost(len(entry.live), len(entry.tokens) + 1)
-        needed += self.runner.prefill_cost(1, len(entry.tokens))
-        error = ResourceExhausted(
-            f"the request needs {describe_bytes(needed)} of KV memory and only "
-            f"{describe_bytes(self.memory.total)} exist",
-            reason="REQUEST_TOO_LARGE",
-            retry_after=None,
-        )
-        self._end(entry.sequences[0].group, error)
+        self.answers.end(entry.sequences[0].group, self.memory.refusal(entry))
 
     def _prefill(self) -> int:
         """One chunk of the first job; returns its tokens. Prompts that are done join."""
@@ -285,11 +243,7 @@ class EngineCore:
 
     def _join(self, job: Job, offset: int) -> None:
         """Let prompts whose prefill is done into the batch; their last token comes next."""
-        ready = [
-            (place, entry)
-            for place, entry in enumerate(job.entries)
-            if not entry.joined and entry.length <= offset
-        ]
+        ready = job.ready(offset)
         joining = [s for _, entry in ready for s in entry.live]
         if joining and not self.memory.reserve(self.batch, joining):
             # The running rows grew meanwhile.
@@ -367,7 +321,7 @@ class EngineCore:
             for place in fill_masks(states, masks):
                 state = states[place]
                 if state is not None and state.error is not None:
-                    self._end(self.batch[rows[place]].group, state.error)
+                    self.answers.end(self.batch[rows[place]].group, state.error)
         forced = {row: s.forced.pop(0) for row, s in enumerate(self.batch) if s.forced}
         return masks, forced or None
 
@@ -387,42 +341,15 @@ class EngineCore:
         for row, (sequence, epoch) in enumerate(flight.rows):
             if sequence.phase is Phase.ENDED or sequence.epoch != epoch:
                 continue
-            self._take(sequence, tokens[row], reported.get(row), now)
-        self._flush()
-
-    def _take(
-        self, sequence: Sequence, token: int, logprobs: RawLogprobs | None, now: float
-    ) -> None:
-        """One token of one row. Whatever goes wrong with it ends this request and no other."""
-        group = sequence.group
-        try:
-            output = read_token(sequence, token, logprobs, now)
-        except EngineError as error:
-            self._end(group, error)
-            return
-        except Exception:
-            log.exception("request %s failed", sequence.request_id)
-            self._end(group, InternalError("the request could not be continued"))
-            return
-        self.stats.generated_tokens += 1
-        self._outbox.append((group.sink, output))
-        if output.finish is not None:
-            sequence.phase = Phase.ENDED
-            group.open -= 1
-            if not group.open:
-                group.closed = True
-                self.groups.pop(sequence.request_id, None)
+            taken = self.answers.take(sequence, tokens[row], reported.get(row), now)
+            self.stats.generated_tokens += taken
+        self.answers.flush()
 
     def _keep_prefixes(self) -> None:
         """Save the prompts that were just prefilled, after their first step is on its way."""
         for job in self._finished_jobs:
             self.memory.keep_prompts(job)
         self._finished_jobs.clear()
-
-    def _flush(self) -> None:
-        if self._outbox:
-            outbox, self._outbox = self._outbox, []
-            self._deliver(outbox)
 
     def rest(self) -> None:
         """Nothing to do for a while: hold no memory for rows that are gone."""
@@ -439,8 +366,8 @@ class EngineCore:
             cause = ResourceExhausted("the device ran out of memory; try again later")
         taking_part = [group for group in self.groups.values() if group.running]
         for group in taking_part or list(self.groups.values()):
-            self._end(group, cause)
-        self._flush()  # first of all: what follows may fail as well
+            self.answers.end(group, cause)
+        self.answers.flush()  # first of all: what follows may fail as well
         self._flights.clear()
         self.batch.clear()
         self.scheduler.drop_ended()

@@ -6,9 +6,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from .building import build_on
 from .config import EngineConfig
 from .device import DeviceThread
 from .errors import (
@@ -128,7 +129,7 @@ class Engine:
 
         try:
             resolved = await self._help(lambda: str(resolve(self.model_source, self._progress)))
-            assembly = await _unless_cancelled(device.call(lambda: build(resolved)))
+            assembly = await build_on(device, lambda: build(resolved), lambda a: a.shut())
         except EngineError:
             raise
         except Exception as error:
@@ -278,25 +279,6 @@ class Engine:
         self._live.pop(request_id, None)
         if not self._live and self._idle is not None:
             self._idle.set()
-
-
-async def _unless_cancelled(building: Future[Assembly]) -> Assembly:
-    """The built engine; it is let go again when nobody waits for it any more."""
-    try:
-        return await asyncio.wrap_future(building)
-    except asyncio.CancelledError:
-        building.add_done_callback(_discard)
-        raise
-
-
-def _discard(built: Future[Assembly]) -> None:
-    if built.cancelled():
-        return
-    if built.exception() is None:
-        assembly = built.result()
-        assembly.device.call(assembly.shut)
-    else:  # the load was ended midway
-        DeviceThread.shared().clear_cache()
 
 
 def _deliver(deliveries: list[Delivery]) -> None:

@@ -49,6 +49,17 @@ class Memory:
                 retry_after=None,
             )
 
+    def refusal(self, entry: Entry) -> ResourceExhausted:
+        """The error of an entry that does not fit although nothing else is held."""
+        needed = self.runner.cost(len(entry.live), len(entry.tokens) + 1)
+        needed += self.runner.prefill_cost(1, len(entry.tokens))
+        return ResourceExhausted(
+            f"the request needs {describe_bytes(needed)} of KV memory and only "
+            f"{describe_bytes(self.total)} exist",
+            reason="REQUEST_TOO_LARGE",
+            retry_after=None,
+        )
+
     def longest(self, prompt: int, n: int, limit: int) -> int:
         """The most new tokens up to ``limit`` that could ever fit, at least 1."""
         low, high = 1, max(limit, 1)

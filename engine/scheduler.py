@@ -78,6 +78,17 @@ class Job:
         """Entries that are to join yet and for which somebody waits."""
         return [entry for entry in self.entries if not entry.joined and entry.live]
 
+    def ready(self, offset: int) -> list[tuple[int, Entry]]:
+        """Entries that are prefilled once ``offset`` positions are, and have not joined.
+
+        Each with its place in the job.
+        """
+        return [
+            (place, entry)
+            for place, entry in enumerate(self.entries)
+            if not entry.joined and entry.length <= offset
+        ]
+
     @property
     def rows(self) -> int:
         """Rows that will join."""

@@ -7,28 +7,6 @@
 #define MOST_UNSENT 256 /* requests of a client stream kept for the engine, at most */
 #define LONGEST_METHOD 255
 
-message *message_new(const void *data, size_t size) {
-    message *m = malloc(sizeof *m + size + 1); /* no overflow: `size` bytes are there */
-    if (m == NULL) {
-        return NULL;
-    }
-    m->next = NULL;
-    m->size = size;
-    if (size > 0) {
-        memcpy(m->data, data, size);
-    }
-    m->data[size] = '\0';
-    return m;
-}
-
-void message_list_free(message *m) {
-    while (m != NULL) {
-        message *next = m->next;
-        free(m);
-        m = next;
-    }
-}
-
 /* ---- Life */
 
 void call_unref_locked(call *c, call **dead) {
@@ -355,7 +333,6 @@ int32_t mlxforge_call_send(mlxforge_call *handle, const void *request, size_t si
     if (status != MLXFORGE_STATUS_OK) {
         message_list_free(m);
     }
-    // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): else the call has it
     return status;
 }
 

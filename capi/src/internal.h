@@ -141,16 +141,21 @@ void text_put_quoted(text_buffer *b, const char *text); /* as a JSON string */
 /* Appends the fields of a JSON object to one that is open, and closes it. false: no object. */
 bool text_put_fields(text_buffer *b, const char *object_json);
 
-/* ---- call.c */
-
-struct engine;
-struct queue;
+/* ---- message.c */
 
 typedef struct message {
     struct message *next;
     size_t size;
     char data[]; /* size bytes and a zero byte */
 } message;
+
+message *message_new(const void *data, size_t size); /* a copy; NULL: no memory */
+void message_list_free(message *m);
+
+/* ---- call.c */
+
+struct engine;
+struct queue;
 
 /* Responses kept for the host, per call: beyond either, the engine is asked to wait. */
 #define MOST_BUFFERED 64
@@ -197,8 +202,6 @@ typedef struct call {
     bool ended;     /* its end was taken */
 } call;
 
-message *message_new(const void *data, size_t size); /* a copy; NULL: no memory */
-void message_list_free(message *m);
 /* Starts any operation. On success the handle's id, else 0 and *failure. */
 uint64_t call_begin(
     operation op, uint64_t engine_id, const char *method, const void *request, size_t size,

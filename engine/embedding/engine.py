@@ -6,11 +6,12 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..building import build_on
 from ..config import EngineConfig
 from ..device import DeviceThread
 from ..errors import Cancelled, EngineError, InvalidRequest, LoadError, Unavailable, Unsupported
@@ -108,7 +109,7 @@ class EmbeddingEngine:
             self._helpers, lambda: resolve(self.model_source, self._progress)
         )
         try:
-            serving = await _unless_cancelled(device.call(lambda: self._load(str(path))))
+            serving = await build_on(device, lambda: self._load(str(path)), _release)
         except EngineError:
             raise
         except Exception as error:
@@ -242,29 +243,11 @@ def describe(
     )
 
 
-async def _unless_cancelled(building: Future[_Serving]) -> _Serving:
-    """The loaded model; it is let go again when nobody waits for it any more."""
-    try:
-        return await asyncio.wrap_future(building)
-    except asyncio.CancelledError:
-        building.add_done_callback(_discard)
-        raise
-
-
-def _discard(built: Future[_Serving]) -> None:
-    if built.cancelled():
-        return
-    if built.exception() is None:
-        serving = built.result()
-        DeviceThread.shared().call(lambda: _release(serving))
-    else:
-        DeviceThread.shared().clear_cache()
-
-
 def _release(serving: _Serving) -> None:
     """End what runs and let go of the model's memory. On the MLX thread, detached."""
     import mlx.core as mx
 
     serving.scheduler.close()
+    # Their types leave out None: only at the end are they missing.
     serving.loaded = serving.scheduler = None  # type: ignore[assignment]
     mx.clear_cache()

@@ -25,10 +25,11 @@ def padding_mask(lengths: mx.array, width: int) -> mx.array:
 def attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None) -> mx.array:
     """Bidirectional attention of (B, H, L, D) heads, joined to (B, L, H * D)."""
     batch, heads, length, dim = q.shape
+    scale = dim**-0.5
     if q.dtype == mx.float32 and cpu.is_slow_cpu():
-        out = cpu.attention(q, k, v, mask)
+        out = cpu.attention(q, k, v, scale, mask)
     else:
-        out = mx.fast.scaled_dot_product_attention(q, k, v, scale=dim**-0.5, mask=mask)
+        out = mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
     return out.transpose(0, 2, 1, 3).reshape(batch, length, heads * dim)
 
 

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import mlx.core as mx
 import numpy as np
@@ -35,13 +35,11 @@ from ..stats import EngineStats, Stats
 from ..validation import check_embedding
 from .batching import Batch, BatchPart, BatchPolicy, InputQueue
 from .inputs import EncodedInput
-from .model import EmbeddingModel, RowSettings
+from .job import Job
+from .model import EmbeddingModel
 
 log = logging.getLogger(__name__)
 
-# One chunk takes a tokenizer thread some tens of milliseconds at most.
-_CHUNK_INPUTS = 256
-_CHUNK_CHARS = 1 << 17
 _TOKENIZER_THREADS = 2
 # So many tokens wait tokenized; enough for long runs of full batches of one width.
 _MAX_WAITING_TOKENS = 1 << 21
@@ -55,30 +53,13 @@ class QueueLimits:
     size: int = 512 << 20
 
 
-@dataclass(slots=True, eq=False)
-class _Job:
-    """A request on its way; touched by one thread at a time."""
-
-    request: EmbeddingRequest
-    settings: RowSettings
-    prompt: str
-    size: int
-    future: Future[EmbeddingOutput] = field(default_factory=Future)
-    encoded: int = 0  # inputs tokenized
-    finished: int = 0  # inputs embedded
-    tokens: int = 0
-    vectors: NDArray[np.float32] | None = None
-    truncated: list[bool] = field(default_factory=list)
-    over: bool = False
-
-
 # What other threads tell the MLX thread of a job: tokenized inputs, its error, or (None) that
 # its future was cancelled.
-_News = tuple[_Job, "list[EncodedInput] | EngineError | None"]
+_News = tuple[Job, "list[EncodedInput] | EngineError | None"]
 
 
 # Batches on the device, started together, with their vectors (rows or more, D), not yet read.
-_Flight = list[tuple[Batch[_Job], mx.array]]
+_Flight = list[tuple[Batch[Job], mx.array]]
 
 
 class EmbeddingScheduler:
@@ -101,7 +82,7 @@ class EmbeddingScheduler:
         self.stats = Stats()
         self.num_running = 0
         """Requests with a batch on the device."""
-        self._queue: InputQueue[_Job] = InputQueue(self.policy, model.max_length)
+        self._queue: InputQueue[Job] = InputQueue(self.policy, model.max_length)
         self._flights: deque[_Flight] = deque()
         self.tokens_read = 0  # by the last step, with padding
         self._streams: list[mx.Stream] = []
@@ -109,10 +90,10 @@ class EmbeddingScheduler:
         self._news: deque[_News] = deque()
         # Guards what follows; held for moments only.
         self._lock = threading.Lock()
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, Job] = {}
         self._size = 0
         self._untaken_tokens = 0  # tokenized, not yet in the queue
-        self._parked: deque[_Job] = deque()
+        self._parked: deque[Job] = deque()
         self._closed = False
 
     @property
@@ -140,7 +121,7 @@ class EmbeddingScheduler:
         """
         check_embedding(request, self._request_limits)
         settings, prompt = self.model.rows(request)
-        job = _Job(request, settings, prompt, self._size_of(request))
+        job = Job(request, settings, prompt, self._size_of(request))
         with self._lock:
             if self._closed:
                 raise Unavailable("the model is going away")
@@ -177,7 +158,7 @@ class EmbeddingScheduler:
         self._take_news()
         self._expire()
         self.tokens_read = 0
-        batches: list[Batch[_Job]] = []
+        batches: list[Batch[Job]] = []
         while token_budget != 0 and len(batches) < self.policy.streams:
             batch = self._queue.take(token_budget)
             if batch is None:
@@ -205,7 +186,7 @@ class EmbeddingScheduler:
         values = sum(map(len, request.inputs)) + len(request.inputs) * self.model.dimensions
         return 4 * values
 
-    def _check_room(self, job: _Job) -> None:
+    def _check_room(self, job: Job) -> None:
         limits = self._queue_limits
         if job.size > limits.size:
             raise ResourceExhausted(
@@ -217,22 +198,22 @@ class EmbeddingScheduler:
             self.stats.rejected += 1  # the lock is held
             raise ResourceExhausted("the embedding queue is full", reason="QUEUE_FULL")
 
-    def _on_done(self, job: _Job, future: Future[EmbeddingOutput]) -> None:
+    def _on_done(self, job: Job, future: Future[EmbeddingOutput]) -> None:
         if future.cancelled():
             self._tell(job, None)
 
-    def _tell(self, job: _Job, what: list[EncodedInput] | EngineError | None) -> None:
+    def _tell(self, job: Job, what: list[EncodedInput] | EngineError | None) -> None:
         self._news.append((job, what))
         self._wake()
 
     # Tokenizer threads.
 
-    def _tokenize(self, job: _Job) -> None:
+    def _tokenize(self, job: Job) -> None:
         """Tokenize the next chunk of a job, and see to it that the rest follows."""
         if job.over or job.future.cancelled():
             return
         start = job.encoded
-        stop = _chunk_end(job.request, start)
+        stop = job.chunk_end()
         try:
             chunk = self.model.inputs.encode(job.request, job.prompt, start, stop)
         except EngineError as error:
@@ -268,7 +249,7 @@ class EmbeddingScheduler:
             else:
                 self._end(job, what or Cancelled("the request was cancelled"))
 
-    def _take_inputs(self, job: _Job, inputs: list[EncodedInput]) -> None:
+    def _take_inputs(self, job: Job, inputs: list[EncodedInput]) -> None:
         tokens = _count_tokens(inputs)
         with self._lock:
             self._untaken_tokens -= tokens
@@ -290,7 +271,7 @@ class EmbeddingScheduler:
         for job in expired:
             self._end(job, DeadlineExceeded("the request's deadline passed"))
 
-    def _start(self, batches: list[Batch[_Job]]) -> None:
+    def _start(self, batches: list[Batch[Job]]) -> None:
         flight: _Flight = []
         for batch, stream in zip(batches, self._use_streams(), strict=False):
             groups = [([i.ids for i in part.inputs], part.owner.settings) for part in batch.parts]
@@ -337,7 +318,7 @@ class EmbeddingScheduler:
                 self._hand_out(part, vectors[row : row + count])
                 row += count
 
-    def _hand_out(self, part: BatchPart[_Job], vectors: NDArray[np.float32]) -> None:
+    def _hand_out(self, part: BatchPart[Job], vectors: NDArray[np.float32]) -> None:
         job = part.owner
         if job.over:
             return
@@ -356,13 +337,13 @@ class EmbeddingScheduler:
     def _count_running(self) -> int:
         return len({id(p.owner) for flight in self._flights for b, _ in flight for p in b.parts})
 
-    def _fail(self, batch: Batch[_Job], error: Exception) -> None:
+    def _fail(self, batch: Batch[Job], error: Exception) -> None:
         """End the requests of a batch that raised; others go on."""
         log.error("an embedding batch failed", exc_info=error)
         for part in batch.parts:
             self._end(part.owner, _engine_error(error))
 
-    def _end(self, job: _Job, result: EmbeddingOutput | EngineError) -> None:
+    def _end(self, job: Job, result: EmbeddingOutput | EngineError) -> None:
         """End a job, once: all ends come here."""
         if job.over:
             return
@@ -395,16 +376,6 @@ class EmbeddingScheduler:
 
 def _count_tokens(inputs: list[EncodedInput]) -> int:
     return sum(item.ids.size for item in inputs)
-
-
-def _chunk_end(request: EmbeddingRequest, start: int) -> int:
-    """Past-the-last input of the chunk that begins at ``start``."""
-    chars = 0
-    for stop in range(start, min(start + _CHUNK_INPUTS, len(request.inputs))):
-        chars += len(request.inputs[stop])
-        if chars >= _CHUNK_CHARS:
-            return stop + 1
-    return min(start + _CHUNK_INPUTS, len(request.inputs))
 
 
 def _engine_error(error: Exception) -> EngineError:

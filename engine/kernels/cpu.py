@@ -62,13 +62,17 @@ def gelu(x: mx.array) -> mx.array:
     return out
 
 
-def attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None) -> mx.array:
-    """Bidirectional attention of (B, H, L, D) heads, f32; ``mask`` (B or 1, 1, 1 or L, L)."""
-    batch, heads, length, _ = q.shape
-    together = max(1, _CHUNK // (length * length))
-    scale = q.shape[-1] ** -0.5
+def attention(
+    q: mx.array, k: mx.array, v: mx.array, scale: float, mask: mx.array | None
+) -> mx.array:
+    """Attention of (B, H, M, D) queries to (B, H, L, D) keys, f32.
+
+    ``mask`` is bool, (B or 1, 1, M or 1, L): what a query may see.
+    """
+    batch, heads, queries, _ = q.shape
+    together = max(1, _CHUNK // (queries * k.shape[2]))
     if batch * heads <= together:
-        return _attend(q, k, v, mask, scale)
+        return _attend(q, k, v, scale, mask)
     rows, heads_each = max(1, together // heads), min(heads, together)
     done = []
     for row in range(0, batch, rows):
@@ -76,7 +80,7 @@ def attention(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None) -> m
         seen = mask if mask is None or mask.shape[0] == 1 else mask[at]
         parts = [
             _attend(q[at, h : h + heads_each], k[at, h : h + heads_each],
-                    v[at, h : h + heads_each], seen, scale)
+                    v[at, h : h + heads_each], scale, seen)
             for h in range(0, heads, heads_each)
         ]  # fmt: skip
         done.append(parts[0] if len(parts) == 1 else mx.concatenate(parts, axis=1))
@@ -97,7 +101,7 @@ def decode_attention(
     if batch * heads * length < _MANY:
         out = mx.fast.scaled_dot_product_attention(grouped, k, v, scale=scale, mask=mask)
     else:
-        out = _attend(grouped, k, v, mask, scale)
+        out = attention(grouped, k, v, scale, mask)
     return out.reshape(q.shape)
 
 
@@ -120,20 +124,20 @@ def swiglu(both: mx.array) -> mx.array:
 def silu(x: mx.array) -> mx.array:
     """``x * sigmoid(x)`` to 1e-6, as ``max(x, 0) - |x| * sigmoid(-|x|)``."""
     size = mx.abs(x)
-    out: mx.array = mx.maximum(x, 0) - size / (_sixteenth_power_of_exp(size * (1 / 16)) + 1)
+    out: mx.array = mx.maximum(x, 0) - size / (_exp_of_16_times(size * (1 / 16)) + 1)
     return out
 
 
-def _attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None, scale: float) -> mx.array:
+def _attend(q: mx.array, k: mx.array, v: mx.array, scale: float, mask: mx.array | None) -> mx.array:
     scores = (q * (scale / 16)) @ k.swapaxes(-1, -2)
     if mask is not None:
         scores = mx.where(mask, scores, -math.inf)
     below = mx.max(scores, axis=-1, keepdims=True) - scores
-    weights = mx.reciprocal(_sixteenth_power_of_exp(below))
+    weights = mx.reciprocal(_exp_of_16_times(below))
     return (weights @ v) / weights.sum(axis=-1, keepdims=True)
 
 
-def _sixteenth_power_of_exp(t: mx.array) -> mx.array:
+def _exp_of_16_times(t: mx.array) -> mx.array:
     """exp(16 t) for t >= 0, e^t by its Taylor series: its reciprocal is within 1e-8."""
     p = t * (1 / 720) + 1 / 120
     for coefficient in (1 / 24, 1 / 6, 1 / 2, 1.0, 1.0):

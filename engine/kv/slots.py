@@ -105,6 +105,7 @@ class Slots:
             mx.eval(keys, values)
             self.layers.append(self.layer_class(self, keys, values))
             if old:
+                # Freed before the next is copied; nothing uses the old layer any more.
                 old[number].keys = old[number].values = None  # type: ignore[assignment]
         self.capacity, self.positions = capacity, positions
 

@@ -112,7 +112,7 @@ class _Meter:
 
             def __init__(self, *args: Any, **kwargs: Any) -> None:
                 self._counts = kwargs.get("name") == self.counted
-                super().__init__(  # type: ignore[no-untyped-call]
+                super().__init__(  # type: ignore[no-untyped-call]  # huggingface_hub gives it no types
                     *args, **{**kwargs, "disable": True}
                 )
 

@@ -46,4 +46,4 @@ async def open_api(settings: Settings) -> Api:
 
 def run(*functions: object) -> None:
     """As ``mlxforge.service.embedded.run``."""
-    serve(Host(*functions), open_api)  # type: ignore[arg-type]
+    serve(Host(*functions), open_api)  # type: ignore[arg-type]  # C gives them no types

@@ -157,7 +157,7 @@ class Vector(tuple[float, ...]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vector) and list(self) == pytest.approx(list(other), abs=1e-4)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # Python's way to say unhashable
 
 
 def comparable(response: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from .conftest import ROOT, Run
 
-FUNCTIONS = ("unit", "queues", "helpers", "logging")
+FUNCTIONS = ("unit", "misuse", "queues", "helpers", "logging")
 # Apple's linker cannot replace system calls.
 REPLACES = pytest.mark.skipif(sys.platform == "darwin", reason="needs a linker with --wrap")
 

@@ -119,18 +119,20 @@ def test_other_backends_are_left_alone(
     assert not loaded
 
 
-# Ends while another thread is in the middle of a product.
+# Ends while another thread is in the middle of a product: one has begun once the process uses
+# processor time beside a main thread that sleeps, and all six take many times as much.
 EXIT = """
-import sys, threading, time
+import ctypes, time
 from mlxforge.engine import blas
 blas.preload()
 import mlx.core as mx
 mx.set_default_device(mx.cpu)
 a = mx.random.normal((2000, 2000))
 mx.eval(a)
+begun = time.process_time() + 0.05
 mx.async_eval([a @ a for _ in range(6)])
-time.sleep(0.2)
-import ctypes
+while time.process_time() < begun:
+    time.sleep(0.005)
 ctypes.CDLL(None).exit(7)
 """
 

@@ -1,21 +1,19 @@
-"""The engine's life: start, load, close, at every wrong moment; and a random load on it."""
+"""Requests to an engine: a random load, each alone, and what goes wrong with one or all."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlxforge.engine import assembly
 from mlxforge.engine.config import EngineConfig
 from mlxforge.engine.device import DeviceThread
 from mlxforge.engine.engine import Engine
@@ -25,80 +23,12 @@ from mlxforge.engine.errors import (
     EngineError,
     InternalError,
     InvalidRequest,
-    LoadError,
     ResourceExhausted,
     Unavailable,
-    Unsupported,
 )
-from mlxforge.engine.loader import load_model
-from mlxforge.engine.output import Finish, FinishReason
-from mlxforge.engine.request import GenerationRequest, SamplingParams
+from mlxforge.engine.output import FinishReason
 
-from .loader.folders import write_folder
-
-CONFIG = EngineConfig(
-    max_running_requests=8,
-    max_waiting_requests=1000,
-    max_prefill_tokens=32,
-    prefix_block=8,
-    memory_budget=64 << 20,
-    max_n=4,
-)
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny Llama with a byte tokenizer; answers run to their token limit, mostly."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    write_folder(folder, max_position_embeddings=512)
-    return folder
-
-
-@pytest.fixture
-async def engine(folder: Path) -> AsyncIterator[Engine]:
-    engine = Engine(str(folder), CONFIG)
-    await engine.start()
-    yield engine
-    await engine.close()
-
-
-def request(name: str, **fields: Any) -> GenerationRequest:
-    fields = {"prompt": "Once upon a time", "max_tokens": 20, "ignore_eos": True, **fields}
-    fields["sampling_params"] = SamplingParams(**{"temperature": 0.0, **fields.pop("params", {})})
-    return GenerationRequest(name, **fields)
-
-
-async def collect(engine: Engine, asked: GenerationRequest) -> dict[int, tuple[list[int], Finish]]:
-    """Tokens and finish of each choice."""
-    tokens: dict[int, list[int]] = {index: [] for index in range(asked.n)}
-    finishes: dict[int, Finish] = {}
-    async for output in engine.generate(asked):
-        assert output.index not in finishes
-        tokens[output.index] += output.token_ids
-        if output.finish is not None:
-            finishes[output.index] = output.finish
-    assert len(finishes) == asked.n
-    return {index: (tokens[index], finishes[index]) for index in tokens}
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "it did not come to pass"
-        await asyncio.sleep(0.005)
-
-
-def resting(engine: Engine) -> bool:
-    """Whether nothing is held but prefixes."""
-    assert engine._assembly is not None
-    core, memory = engine._assembly.core, engine._assembly.core.memory
-    assert memory.prefix is not None
-    return (
-        not (core.batch or core.groups or core._flights or core._commands)
-        and not (core.scheduler.waiting or core.scheduler.jobs or engine._live)
-        and core.runner.rows == core.runner.nbytes == 0
-        and memory.used == memory.prefix.nbytes
-    )
+from .serving import CONFIG, collect, request, resting, until
 
 
 async def test_a_random_load_ends_every_request_once(engine: Engine) -> None:
@@ -214,144 +144,12 @@ async def test_a_failing_request_ends_alone(engine: Engine) -> None:
         if group.request.request_id == "bad":
             group.sequences[0].text.push = None
 
-    preparer.fill = sabotage  # type: ignore[method-assign]
+    preparer.fill = sabotage  # type: ignore[method-assign]  # instead of the method
     good = asyncio.ensure_future(collect(engine, request("good", max_tokens=60)))
     with pytest.raises(InternalError):
         await collect(engine, request("bad"))
     assert len((await good)[0][0]) == 60
     await until(lambda: resting(engine))
-
-
-def is_healthy(engine: Engine) -> bool:
-    """A call: of an attribute, mypy would believe to the end what was asserted first."""
-    return engine.healthy
-
-
-async def test_before_start_and_after_close(folder: Path) -> None:
-    engine = Engine(str(folder), CONFIG)
-    assert not is_healthy(engine)
-    with pytest.raises(Unavailable) as caught:
-        await collect(engine, request("a"))
-    assert caught.value.reason == "MODEL_LOADING"
-    await engine.start()
-    assert is_healthy(engine)
-    await engine.close()
-    await engine.close()
-    assert not is_healthy(engine)
-    with pytest.raises(Unavailable) as caught:
-        await collect(engine, request("a"))
-    assert caught.value.reason == "MODEL_CLOSED"
-    with pytest.raises(Unavailable):
-        await engine.tokenize("a")
-    never = Engine(str(folder), CONFIG)
-    await never.close()
-
-
-async def test_closing_frees_the_model(folder: Path) -> None:
-    import mlx.core as mx
-
-    gc.collect()
-    resting = mx.get_active_memory()
-    engine = Engine(str(folder), CONFIG)
-    await engine.start()
-    await collect(engine, request("a"))
-    assert mx.get_active_memory() > resting + 200_000
-    gc.disable()
-    await engine.close()
-    gc.enable()
-    assert mx.get_active_memory() < resting + 10_000
-
-
-async def test_closing_ends_every_stream(folder: Path) -> None:
-    engine = Engine(str(folder), CONFIG)
-    await engine.start()
-    tasks = [
-        asyncio.ensure_future(collect(engine, request(str(i), max_tokens=300))) for i in range(20)
-    ]
-    slow = engine.generate(request("slow", max_tokens=300))
-    await anext(slow)
-    await engine.close()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        assert isinstance(result, Cancelled)
-    assert isinstance(slow, AsyncGenerator)
-    await slow.aclose()
-
-
-async def test_closed_while_a_request_is_prepared(folder: Path) -> None:
-    engine = Engine(str(folder), CONFIG)
-    await engine.start()
-    assert engine._assembly is not None
-    preparer, gate = engine._assembly.preparer, threading.Event()
-    fill = preparer.fill
-    preparer.fill = lambda group: (gate.wait(5), fill(group))[1]  # type: ignore[method-assign]
-    left = asyncio.ensure_future(collect(engine, request("left")))
-    kept = asyncio.ensure_future(collect(engine, request("kept")))
-    await asyncio.sleep(0.05)
-    left.cancel()
-    closing = asyncio.ensure_future(engine.close())
-    await asyncio.sleep(0.05)
-    gate.set()
-    with pytest.raises(Cancelled):
-        await kept
-    with pytest.raises(asyncio.CancelledError):
-        await left
-    await closing
-
-
-@pytest.fixture
-def slow_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading the weights takes a fifth of a second."""
-
-    def load(*args: Any, **options: Any) -> Any:
-        time.sleep(0.2)
-        return load_model(*args, **options)
-
-    monkeypatch.setattr(assembly, "load_model", load)
-
-
-@pytest.mark.usefixtures("slow_load")
-@pytest.mark.parametrize("delay", [0.0, 0.01, 0.1])
-async def test_closed_while_loading(folder: Path, delay: float) -> None:
-    engine = Engine(str(folder), CONFIG)
-    starting = asyncio.ensure_future(engine.start())
-    await asyncio.sleep(delay)
-    await engine.close()
-    with pytest.raises(Cancelled):
-        await starting
-    assert not engine.healthy
-
-
-@pytest.mark.usefixtures("slow_load")
-async def test_a_cancelled_start_leaves_nothing_behind(folder: Path) -> None:
-    device = DeviceThread.shared()
-    before = len(device._steppers)
-    for delay in (0.0, 0.02, 0.1):
-        starting = asyncio.ensure_future(Engine(str(folder), CONFIG).start())
-        await asyncio.sleep(delay)
-        starting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await starting
-    for _ in range(3):  # the build under way, what lets it go, and this
-        await asyncio.wrap_future(device.call(lambda: None))
-    assert len(device._steppers) == before
-
-
-async def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
-    write_folder(tmp_path / "broken")
-    (tmp_path / "broken" / "model.safetensors").write_bytes(b"\x08")
-    engine = Engine(str(tmp_path / "broken"), CONFIG)
-    with pytest.raises(LoadError):
-        await engine.start()
-    await engine.close()
-
-
-async def test_a_model_that_needs_a_missing_package(tmp_path: Path) -> None:
-    """mlx-lm's module ends the process when that package is missing: a load must not."""
-    write_folder(tmp_path / "olmo", model_type="olmo")
-    engine = Engine(str(tmp_path / "olmo"), CONFIG)
-    with pytest.raises((LoadError, Unsupported)):
-        await engine.start()
-    assert DeviceThread.shared().alive
 
 
 async def test_an_engine_whose_step_fails_for_good(
@@ -367,7 +165,7 @@ async def test_an_engine_whose_step_fails_for_good(
 
     running = asyncio.ensure_future(collect(engine, request("a", max_tokens=400)))
     await until(lambda: bool(core.batch))
-    core._step = broken  # type: ignore[assignment]
+    core._step = broken  # type: ignore[assignment]  # instead of the method
     await until(lambda: not engine.healthy)
     with pytest.raises(Unavailable) as caught:
         await collect(engine, request("b"))
@@ -376,29 +174,6 @@ async def test_an_engine_whose_step_fails_for_good(
     with pytest.raises(Cancelled):
         await running
     assert DeviceThread.shared().alive
-
-
-async def test_drain_waits_for_the_running_ones(engine: Engine) -> None:
-    running = asyncio.ensure_future(collect(engine, request("a", max_tokens=100)))
-    assert engine._assembly is not None
-    core = engine._assembly.core
-    await until(lambda: bool(core.batch))
-    draining = asyncio.ensure_future(engine.drain(10))
-    await asyncio.sleep(0)
-    with pytest.raises(Unavailable) as caught:
-        await collect(engine, request("b"))
-    assert caught.value.reason == "DRAINING"
-    await draining
-    assert len((await running)[0][0]) == 100
-
-
-async def test_drain_gives_up_after_its_grace(engine: Engine) -> None:
-    running = asyncio.ensure_future(collect(engine, request("a", max_tokens=480)))
-    await asyncio.sleep(0.02)
-    await engine.drain(0.01)
-    await engine.close()
-    with pytest.raises(Cancelled):
-        await running
 
 
 async def test_deadline_passes_while_waiting(engine: Engine) -> None:

@@ -228,6 +228,7 @@ def test_masks() -> None:
     vocab, rows = 70, []
     for seed in range(6):
         one = row(temperature=1.0 if seed % 2 else 0.0, seed=seed)
+        # The sampler only looks whether there is one.
         one.grammar = Grammar() if seed < 3 else None  # type: ignore[assignment]
         rows.append(one)
     allowed = [[0, 69], [31, 32], [64]]

@@ -391,4 +391,4 @@ def test_finished_requests_leave_no_deadlines_behind() -> None:
     for _ in range(300):
         harness.submit([1], 1, deadline=clock.now + 3600)
         harness.run()
-    assert len(harness.core._deadlines) < 100
+    assert len(harness.core.answers._deadlines) < 100

@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import pytest
-
 from mlxforge.engine.config import EngineConfig
 from mlxforge.engine.engine import Engine
 from mlxforge.engine.local import LocalEngine
 from mlxforge.engine.request import EmbeddingRequest, GenerationRequest
 from mlxforge.engine.stats import EngineStats
-
-from .loader.folders import write_folder
 
 CONFIG = EngineConfig(
     max_running_requests=2,
@@ -23,13 +19,6 @@ CONFIG = EngineConfig(
     memory_budget=64 << 20,
 )
 PROMPT = tuple(range(1, 41))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    write_folder(folder, max_position_embeddings=512)
-    return folder
 
 
 async def _generate(engine: Engine | LocalEngine, name: str, max_tokens: int = 8) -> int:

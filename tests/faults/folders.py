@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - MLX is imported after the BLAS
 """Model folders with bytes changed at random: ``python -m tests.faults.folders FIRST LAST``.
 
 In a process of its own, because a parser of native code that crashes would take the caller
@@ -19,12 +20,12 @@ from mlxforge.engine import blas
 
 blas.preload()
 
-from mlxforge.engine.config import EngineConfig  # noqa: E402 - imports MLX: after the BLAS
-from mlxforge.engine.engine import Engine  # noqa: E402
-from mlxforge.engine.errors import EngineError, LoadError  # noqa: E402
-from mlxforge.engine.request import GenerationRequest  # noqa: E402
+from mlxforge.engine.config import EngineConfig
+from mlxforge.engine.engine import Engine
+from mlxforge.engine.errors import EngineError, LoadError
+from mlxforge.engine.request import GenerationRequest
 
-from ..engine.loader.folders import write_folder  # noqa: E402
+from ..engine.loader.folders import write_folder
 
 CONFIG = EngineConfig(max_running_requests=2, memory_budget=64 << 20, warm_up=False)
 _VALUES: tuple[object, ...] = (

@@ -72,7 +72,7 @@ class _Letters:
 
 @functools.cache
 def _grammar(regex: str) -> Grammar:
-    source = '{"grammars": [{"lark_grammar": "start: /%s/"}]}' % regex  # noqa: UP031
+    source = '{"grammars": [{"lark_grammar": "start: /%s/"}]}' % regex  # noqa: UP031 - JSON has braces
     return Grammar(_vocabulary(), source)
 
 
@@ -124,7 +124,7 @@ class SlotLife(Simulation):
                     assert self.steps <= limit, f"{name} starves"
             return worked
 
-        self.harness.step = counted  # type: ignore[method-assign]
+        self.harness.step = counted  # type: ignore[method-assign]  # instead of the method
 
     def _act(self) -> None:
         known = len(self.harness.answers)

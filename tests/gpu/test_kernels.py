@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - the kernels are imported where there is an MLX
 """The CUDA kernels beside MLX's own operations. Skipped where MLX has no CUDA device."""
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import pytest
 
 mx = pytest.importorskip("mlx.core")
 
-from mlxforge.engine.kernels import attention, available, draw, layer, rows  # noqa: E402
-from mlxforge.engine.kernels.attention import Rotation  # noqa: E402
+from mlxforge.engine.kernels import attention, available, draw, layer, rows
+from mlxforge.engine.kernels.attention import Rotation
 
 pytestmark = pytest.mark.skipif(not available(), reason="needs MLX's CUDA backend")
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - MLX is imported after the BLAS
 """The long tests: ``make soak``, or ``python -m tests.soak --only kills --scale 0.05``.
 
 Each stage injects faults into real servers (or the simulated scheduler), prints a table,
@@ -15,8 +16,8 @@ from mlxforge.engine import blas
 
 blas.preload()
 
-from .report import Watch, save  # noqa: E402 - imports MLX: after the BLAS
-from .stages import STAGES  # noqa: E402
+from .report import Watch, save
+from .stages import STAGES
 
 
 def main() -> int:

@@ -100,7 +100,7 @@ async def _kill(front: int, number: int, victim: Load, watcher: Watcher, times: 
     os.kill(worker_of(front, "one"), dice.choice(_SIGNALS))
     times.detected.append(await watcher.until(False, PATIENCE) - started)
     async with asyncio.timeout(PATIENCE):
-        while victim.running:  # noqa: ASYNC110
+        while victim.running:  # noqa: ASYNC110 - nothing tells when
             await asyncio.sleep(0.005)
     times.ended.append(time.monotonic() - started)
     times.back.append(await watcher.until(True, PATIENCE) - started)

@@ -29,6 +29,7 @@ def _leaking(self: ApiServicer, *args: Any) -> Any:
     return _call(self, *args)
 
 
+# In place of the method.
 ApiServicer._call = _leaking  # type: ignore[assignment,method-assign]
 
 if __name__ == "__main__":

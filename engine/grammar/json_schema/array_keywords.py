@@ -30,7 +30,7 @@ def array_keywords(keywords: Keywords) -> Iterator[Keyword]:
 
 
 def _array(**sets: object) -> Branch:
-    return of_kind("array", array=ArraySet(**sets))  # type: ignore[arg-type]
+    return of_kind("array", array=ArraySet(**sets))  # type: ignore[arg-type]  # mypy cannot tell which fields ** has
 
 
 def _items(keywords: Keywords) -> Keyword:

@@ -33,7 +33,7 @@ def object_keywords(keywords: Keywords) -> Iterator[Keyword]:
 
 
 def _object(**sets: object) -> Branch:
-    return of_kind("object", object=ObjectSet(**sets))  # type: ignore[arg-type]
+    return of_kind("object", object=ObjectSet(**sets))  # type: ignore[arg-type]  # mypy cannot tell which fields ** has
 
 
 def _named(name: str) -> KeySet:

@@ -93,6 +93,7 @@ def _values(keywords: Keywords, values: list[Any]) -> Keyword:
         if scalar:
             sets = {"number": NumberSet(values=frozenset(numbers))} if numbers else {}
             text = {"string": StringSet(values=frozenset(strings))} if strings else {}
+            # mypy cannot tell which fields ** has.
             found.insert(0, Branch(frozenset(scalar), **sets, **text))  # type: ignore[arg-type]
         return found
 

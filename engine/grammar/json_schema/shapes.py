@@ -163,7 +163,7 @@ class Branch:
 
 def of_kind(kind: str, **sets: object) -> Branch:
     """The values of one kind, or of these of its sets."""
-    return replace(Branch(frozenset({kind})), **sets)  # type: ignore[arg-type]
+    return replace(Branch(frozenset({kind})), **sets)  # type: ignore[arg-type]  # mypy cannot tell which fields ** has
 
 
 def others_than(*kinds: str) -> Branch:
@@ -173,7 +173,7 @@ def others_than(*kinds: str) -> Branch:
 
 def restrict(**sets: object) -> Branch:
     """Any value, those of some kinds only out of these sets."""
-    return replace(Branch(), **sets)  # type: ignore[arg-type]
+    return replace(Branch(), **sets)  # type: ignore[arg-type]  # mypy cannot tell which fields ** has
 
 
 def implication(kind: str, branches: Sequence[Branch]) -> list[Branch]:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tokenizers
 
+from mlxforge.engine.embedding import job as job_module
 from mlxforge.engine.embedding import scheduler as scheduler_module
 from mlxforge.engine.embedding.batching import BatchPolicy
 from mlxforge.engine.embedding.model import EmbeddingModel, RowGroup
@@ -315,7 +316,7 @@ def test_tokenizing_waits_for_the_device(
     model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scheduler_module, "_MAX_WAITING_TOKENS", 2000)
-    monkeypatch.setattr(scheduler_module, "_CHUNK_INPUTS", 16)
+    monkeypatch.setattr(job_module, "_CHUNK_INPUTS", 16)
     scheduler = EmbeddingScheduler(model, policy=POLICY)
     futures = [scheduler.submit(large(600)) for _ in range(3)]
     most = 0

@@ -31,7 +31,7 @@ class Device:
         self.tokens_read = 0
         self.sizes: list[int] = []
         self._flights: deque[int] = deque()
-        self.turns = EmbeddingTurns(self, self.core)  # type: ignore[arg-type]
+        self.turns = EmbeddingTurns(self, self.core)  # type: ignore[arg-type]  # stand-ins
 
     def perf_counter(self) -> float:
         return self.now

@@ -138,7 +138,7 @@ def test_a_matcher_that_cannot_be_asked_ends_its_request_only(grammar: Grammar, 
         harness.step()
     state = answers[1].group.sequences[0].grammar
     assert state is not None
-    state.matcher = object()  # type: ignore[assignment]
+    state.matcher = object()  # type: ignore[assignment]  # no matcher, to fail
     harness.run()
     assert isinstance(answers[1].error, InternalError)
     check_others(harness, answers, answers[1])

@@ -135,7 +135,7 @@ def test_cve_2026_44222_no_field_can_place_a_control_token(tokenizer: Tokenizer,
 def test_text_is_what_an_unguarded_render_gives(tokenizer: Tokenizer, text: str) -> None:
     import jinja2
 
-    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701 - no HTML
     template = environment.from_string(
         "{% for m in messages %}<|im_start|>{{ m.content }}{% endfor %}"
     )
