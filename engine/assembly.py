@@ -137,6 +137,7 @@ def build(
         max_waiting=config.max_waiting_requests,
         padding=1.5 if on_gpu else 1.1,
         prefix=prefix,
+        shapes=runner.shapes,
     )
     pace = Pace(config.prefill_share, largest)
     core = EngineCore(runner, loaded.vocab_size, memory, scheduler, pace, config, deliver)

@@ -181,7 +181,7 @@ class EngineCore:
         room = self.memory.room(self.batch, self.scheduler.jobs)
         job_rows = self.runner.prefill_rows
         if self.batch:  # so that one chunk of them all stays within its share of the time
-            job_rows = min(job_rows, max(1, self.pace.budget(True) // self.runner.chunk_unit))
+            job_rows = min(job_rows, max(1, self.pace.budget(True) // self.runner.shapes.unit))
         jobs = self.scheduler.admit(len(self.batch), room.take, job_rows)
         if not (jobs or self.batch or self.scheduler.jobs or self._flights):
             # An idle engine has no room for the first in line: it never will.
@@ -207,9 +207,7 @@ class EngineCore:
         offset = job.offset
         tokens = 0
         if job.prefill is not None and offset < job.length:
-            decoding = bool(self.batch)
-            budget = self.pace.budget(decoding)
-            chunk = self.memory.chunk(job, budget, decoding=decoding)
+            chunk = self.memory.chunk(job, self.pace.budget(bool(self.batch)))
             padded = [e.tokens[offset : min(offset + chunk, e.length)] for e in job.entries]
             tokens = sum(map(len, padded))
             self.runner.advance(job.prefill, [p + [0] * (chunk - len(p)) for p in padded])

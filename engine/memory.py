@@ -109,27 +109,18 @@ class Memory:
             self.prefix.match(entry.tokens, entry.salt)
         self._evict(held)
         chains = [self.prefix.match(entry.tokens, entry.salt) for entry in job.entries]
-        shared = min(map(len, chains))
+        block = self.prefix.block
+        shared = self.runner.shapes.resume(job.length, min(map(len, chains)) * block) // block
         for entry in job.entries:
             entry.cached = shared
-            self.prefix.count(len(entry.tokens), shared * self.prefix.block)
+            self.prefix.count(len(entry.tokens), shared * block)
         return [chain[:shared] for chain in chains]
 
-    def chunk(self, job: Job, budget: int, *, decoding: bool) -> int:
-        """Positions that the next chunk of ``job`` covers, for ``budget`` tokens in all.
-
-        Beside running streams only powers of two, where a new length costs time: a kernel
-        prepared for a length met before holds nobody up.
-        """
-        unit = self.runner.chunk_unit
-        offset = job.offset
+    def chunk(self, job: Job, budget: int) -> int:
+        """Positions that the next chunk of ``job`` covers, for ``budget`` tokens in all."""
+        shapes, offset = self.runner.shapes, job.offset
         active = sum(e.length > offset for e in job.entries)
-        # The last chunk is filled up to a whole one; the job's memory was opened for that.
-        left = -(-job.length // unit) * unit - offset
-        share = min(left, -(-max(1, budget // active) // unit) * unit)
-        if decoding and unit > 1:
-            share = unit << ((share // unit).bit_length() - 1)
-        return share
+        return shapes.chunk(offset, shapes.padded(job.length) - offset, budget // active)
 
     def reserve(self, batch: list[Sequence], joining: list[Sequence]) -> bool:
         """Hold rows for ``joining`` beside ``batch``; False when there is no room."""

@@ -8,11 +8,12 @@ memory is the core's work.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from .kv.prefix import BlockKey, PrefixCache
 from .model.runner import Prefill
+from .model.shapes import PrefillShapes
 from .sequence import Group, Phase, Sequence
 
 
@@ -110,12 +111,14 @@ class Scheduler:
         max_waiting: int,
         padding: float,
         prefix: PrefixCache | None,
+        shapes: PrefillShapes | None = None,
     ) -> None:
         self.max_rows = max_rows
         self.max_waiting = max_waiting
         # How much longer than the shortest a prompt of the same job may be.
         self.padding = padding
         self.prefix = prefix
+        self.shapes = shapes or PrefillShapes()
         self.waiting: deque[Entry] = deque()
         self.jobs: list[Job] = []
 
@@ -199,7 +202,14 @@ class Scheduler:
             else:
                 jobs.append(Job([entry]))
         # The one that came first is served first.
-        return sorted(jobs, key=lambda job: job.arrival)
+        return sorted((part for job in jobs for part in self._cut(job)), key=lambda j: j.arrival)
+
+    def _cut(self, job: Job) -> Iterator[Job]:
+        entries = job.entries
+        while entries:
+            rows = self.shapes.rows(len(entries))
+            yield Job(entries[:rows])
+            entries = entries[rows:]
 
     def _alike(self, job: Job, entry: Entry) -> bool:
         first = job.entries[0]

@@ -13,6 +13,7 @@ import mlx.core as mx
 from mlx_lm.models import cache as mlx_cache
 
 from ..errors import Unsupported
+from .shapes import PrefillShapes
 
 # mlx-lm's caches grow by this many positions at a time.
 _GROWTH = 256
@@ -90,7 +91,7 @@ class CacheRunner:
     """See ``runner.Runner``."""
 
     prefill_rows = 1
-    chunk_unit = 1
+    shapes = PrefillShapes()
 
     def __init__(self, model: Any, architecture: str) -> None:
         self.model = model

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import mlx.core as mx
 
+from .shapes import PrefillShapes
+
 
 class Prefill(Protocol):
     """Prompts being prefilled together: ``rows`` of them, all at position ``offset``."""
@@ -33,9 +35,8 @@ class Runner(Protocol):
 
     # Prompts that one prefill may take together.
     prefill_rows: int
-    # Lengths of its chunks are multiples of this, filled up with tokens that are never read;
-    # 1: chunks are exact.
-    chunk_unit: int
+    # What it fills prompts up to, with tokens that are never read.
+    shapes: PrefillShapes
 
     @property
     def rows(self) -> int:

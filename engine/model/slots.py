@@ -13,13 +13,11 @@ from ..kv.layout import KVLayout
 from ..kv.slots import Slots
 from ..kv.staging import Staging
 from .llama import LlamaForward
+from .shapes import GPU_UNIT, PrefillShapes
 
 # Widths a step is computed at on a GPU. Few widths mean few kernels to prepare and results
 # that do not change when a neighbour leaves; a row of filler costs next to nothing there.
 _GPU_WIDTHS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)
-
-# GPU kernels are prepared per shape: chunks of a prefill come in multiples of this there.
-_GPU_CHUNK = 64
 
 
 def rounded(length: int) -> int:
@@ -39,7 +37,7 @@ class SlotRunner:
         self.model = model
         self.layout = layout
         self.on_gpu = mx.default_device().type == mx.DeviceType.gpu
-        self.chunk_unit = _GPU_CHUNK if self.on_gpu else 1
+        self.shapes = PrefillShapes(GPU_UNIT if self.on_gpu else 1)
         kernels = (
             isinstance(model, LlamaForward)
             and model.fits_kernels
@@ -75,10 +73,7 @@ class SlotRunner:
 
     def prefill_cost(self, rows: int, length: int) -> int:
         """See ``Runner.prefill_cost``."""
-        return rows * self._chunked(length) * self.layout.token_bytes
-
-    def _chunked(self, length: int) -> int:
-        return -(-length // self.chunk_unit) * self.chunk_unit
+        return rows * self.shapes.capacity(length) * self.layout.token_bytes
 
     def holds(self, rows: int, length: int) -> bool:
         """See ``Runner.holds``."""
@@ -97,7 +92,7 @@ class SlotRunner:
 
     def open(self, rows: int, length: int) -> Staging:
         """See ``Runner.open``."""
-        return Staging(self.layout, rows, self._chunked(length))
+        return Staging(self.layout, rows, self.shapes.capacity(length))
 
     def advance(self, prefill: Staging, tokens: Sequence[Sequence[int]]) -> None:
         """See ``Runner.advance``."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import mlx.core as mx
 import numpy as np
 
+from mlxforge.engine.model.shapes import PrefillShapes
+
 VOCAB = 24
 # Ends an answer where a request says so.
 END = 0
@@ -55,7 +57,7 @@ class FakeRunner:
     prefill_rows = 4
 
     def __init__(self, *, chunk_unit: int = 1) -> None:
-        self.chunk_unit = chunk_unit
+        self.shapes = PrefillShapes(chunk_unit)
         self.before_forward: Callable[[], None] = lambda: None
         self.histories: list[list[int]] = []
         self.capacity = 0
@@ -76,7 +78,7 @@ class FakeRunner:
         return rows * (-(-length // 8) * 8)
 
     def prefill_cost(self, rows: int, length: int) -> int:
-        return rows * (-(-length // self.chunk_unit) * self.chunk_unit)
+        return rows * self.shapes.capacity(length)
 
     def holds(self, rows: int, length: int) -> bool:
         return rows <= self.capacity and length <= self.positions

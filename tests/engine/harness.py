@@ -107,6 +107,7 @@ class Harness:
             max_waiting=waiting,
             padding=1.1,
             prefix=prefix,
+            shapes=runner.shapes,
         )
         config = EngineConfig(max_running_requests=rows, max_waiting_requests=waiting)
         self.clock = clock

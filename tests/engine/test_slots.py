@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mlxforge.engine.kv.layout import KVLayout, LayerLayout
+from mlxforge.engine.model.shapes import PrefillShapes
 from mlxforge.engine.model.slots import SlotRunner, rounded
 
 LAYOUT = KVLayout(tuple(LayerLayout(2, 4, 2, 3, mx.float32) for _ in range(2)))
@@ -39,7 +40,7 @@ class Model:
 @pytest.fixture
 def runner() -> SlotRunner:
     runner = SlotRunner(Model(), LAYOUT)
-    runner.chunk_unit = 1
+    runner.shapes = PrefillShapes()
     return runner
 
 

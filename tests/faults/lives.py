@@ -95,7 +95,7 @@ class SlotLife(Simulation):
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
-        self.runner = SamplingRunner(chunk_unit=self.runner.chunk_unit)
+        self.runner = SamplingRunner(chunk_unit=self.runner.shapes.unit)
         old = self.harness
         self.harness = Harness(
             self.runner,
