@@ -12,6 +12,11 @@ from .core import EngineCore
 _PROMPT = 128
 _WIDTHS_GPU = (1, 8, 32)
 _STEPS = 3
+# (prompts, tokens) of the prefills that a GPU's kernels are chosen for beforehand, 50 ms each.
+_PREFILLS_GPU = (
+    *((1, length) for length in (64, 192, 256, 384, 512, 1024, 2048)),
+    *((rows, _PROMPT) for rows in (2, 4, 8, 16, 32)),
+)
 
 
 def warm_up(core: EngineCore, check: Callable[[], None]) -> None:
@@ -21,6 +26,8 @@ def warm_up(core: EngineCore, check: Callable[[], None]) -> None:
     """
     runner, pace = core.runner, core.pace
     on_gpu = mx.default_device().type == mx.DeviceType.gpu
+    if runner.shapes.unit > 1:
+        _prefills(core, check)
     for width in _WIDTHS_GPU if on_gpu else (1,):
         width = min(width, core.config.max_running_requests)
         if runner.cost(width, 2 * _PROMPT) > core.memory.total:
@@ -44,3 +51,13 @@ def warm_up(core: EngineCore, check: Callable[[], None]) -> None:
         runner.keep([])
         runner.release()
     mx.clear_cache()
+
+
+def _prefills(core: EngineCore, check: Callable[[], None]) -> None:
+    runner = core.runner
+    for rows, length in _PREFILLS_GPU:
+        if runner.prefill_cost(rows, length) <= core.memory.total:
+            check()
+            prefill = runner.open(rows, length)
+            runner.advance(prefill, [[0] * length] * rows)
+            mx.synchronize()

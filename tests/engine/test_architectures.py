@@ -33,6 +33,7 @@ from mlxforge.engine.errors import Unsupported
 from mlxforge.engine.model import caches
 from mlxforge.engine.model.caches import CacheRunner
 from mlxforge.engine.model.runner import Runner
+from mlxforge.engine.model.shapes import PrefillShapes
 
 from .architectures import ARCHITECTURES, NOT_HERE, VOCAB, configuration
 from .harness import Answer, Harness
@@ -160,6 +161,17 @@ def test_ragged_batch(name: str) -> None:
     harness.check_resting()
 
 
+@pytest.mark.parametrize("name", ["llama", "qwen3", "deepseek_v3", "gemma2"])
+def test_prompts_filled_up_to_few_shapes(name: str) -> None:
+    """As on a GPU, with smaller steps: what fills them up must not show."""
+    runner = runner_of(build(name), name)
+    runner.shapes = PrefillShapes(4)
+    harness = Harness(runner, VOCAB, chunk=CHUNK)
+    for answer, expected in zip(run(harness, CASES), references(name), strict=True):
+        check(answer, expected)
+    harness.check_resting()
+
+
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_refused(name: str) -> None:
     with pytest.raises(Unsupported, match=name) as caught:
@@ -232,9 +244,11 @@ def test_preempted_rows_go_on_where_they_were(name: str, monkeypatch: pytest.Mon
     assert together.core.stats.preemptions > 0 or name in ("mamba2", "gemma3_text")
 
 
+@pytest.mark.parametrize("unit", [1, 8])
 @pytest.mark.parametrize("name", ["llama", "qwen3", "deepseek_v3", "gemma2"])
-def test_shared_prefixes_give_the_tokens_of_a_cold_run(name: str) -> None:
+def test_shared_prefixes_give_the_tokens_of_a_cold_run(name: str, unit: int) -> None:
     runner = runner_of(build(name), name)
+    runner.shapes = PrefillShapes(unit)
     random = np.random.default_rng(2)
     shared = random.integers(0, VOCAB, 35).tolist()
     cases = [
@@ -249,7 +263,8 @@ def test_shared_prefixes_give_the_tokens_of_a_cold_run(name: str) -> None:
         assert answer.tokens == repeated.tokens == expected.tokens
     for case, answer in zip(cases, again, strict=True):
         whole_blocks = (len(case.prompt) - 1) // 8 * 8
-        assert answer.finishes[0].usage.cached_tokens == whole_blocks
+        used = runner.shapes.resume(len(case.prompt) - 1, whole_blocks) // 8 * 8
+        assert answer.finishes[0].usage.cached_tokens == used > 0
     assert warm.core.stats.prompt_tokens < cold.core.stats.prompt_tokens * 2 / 1.5
     warm.check_resting()
 
