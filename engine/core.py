@@ -170,9 +170,10 @@ class EngineCore:
 
     def _gathers(self) -> bool:
         waiting = self.scheduler.waiting
-        begins = bool(waiting) and not (self.batch or self.scheduler.jobs or self._flights)
+        begins = 0 < len(waiting) < self.scheduler.max_rows  # more could not run anyway
+        begins = begins and not (self.batch or self.scheduler.jobs or self._flights)
         tokens = sum(len(entry.tokens) for entry in waiting) if begins else 0
-        return self.gathering.wait(begins, tokens * self.pace.token_seconds, self._clock())
+        return self.gathering.wait(begins, self.pace.chunk_time.of(tokens), self._clock())
 
     def _admit(self) -> None:
         if not self.scheduler.waiting:

@@ -160,7 +160,7 @@ class Engine:
                 await self._help(lambda: assembly.preparer.fill(group))
             finally:
                 tokens = len(group.sequences[0].prompt) if group.sequences else 0
-                seconds = linger(tokens * core.pace.token_seconds)
+                seconds = linger(core.pace.chunk_time.of(tokens))
                 asyncio.get_running_loop().call_later(seconds, core.gathering.leave)
             if self._assembly is not assembly:
                 raise Cancelled("the engine was closed")

@@ -6,18 +6,19 @@ prefilled in short chunks for the sake of its pace.
 
 from __future__ import annotations
 
-# How long an idle engine waits at most: so many seconds, or that share of the prefill's.
-_SECONDS = 0.02
+# How long an idle engine waits at most: as long as the prefill of what has come would take, in
+# these bounds, or that share of it.
+_LEAST, _MOST = 0.02, 0.1
 _SHARE = 0.1
-# How long after one request another of the same burst may come, as a share of its prefill,
-# and at most: over gRPC they come a millisecond or two apart.
+# How long after one request another of the same burst may come, as a share of its prefill, and
+# at least and at most: over gRPC they come half a millisecond to two apart.
 _LINGER_SHARE = 0.05
-_LINGER_SECONDS = 0.005
+_LINGER_LEAST, _LINGER_MOST = 0.001, 0.005
 
 
 def linger(prefill_seconds: float) -> float:
     """Seconds to wait for another request after one whose prefill takes so long."""
-    return min(_LINGER_SECONDS, _LINGER_SHARE * prefill_seconds)
+    return min(_LINGER_MOST, max(_LINGER_LEAST, _LINGER_SHARE * prefill_seconds))
 
 
 class Gathering:
@@ -43,4 +44,5 @@ class Gathering:
             return False
         if self._since is None:
             self._since = now
-        return now < self._since + max(_SECONDS, _SHARE * prefill_seconds)
+        most = max(_LEAST, min(prefill_seconds, _MOST), _SHARE * prefill_seconds)
+        return now < self._since + most

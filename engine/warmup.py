@@ -38,7 +38,8 @@ def warm_up(core: EngineCore, check: Callable[[], None]) -> None:
             started = time.perf_counter()
             runner.advance(prefill, [[0] * _PROMPT])
             mx.synchronize()
-            pace.token_seconds = (time.perf_counter() - started) / _PROMPT
+            took = time.perf_counter() - started
+        pace.chunk_time.add(_PROMPT, took)
         runner.reserve(width, 2 * _PROMPT, 0)
         runner.join(prefill, [0] * width, [_PROMPT] * width)
         tokens = mx.zeros((runner.width(width),), mx.uint32)
@@ -56,8 +57,13 @@ def warm_up(core: EngineCore, check: Callable[[], None]) -> None:
 def _prefills(core: EngineCore, check: Callable[[], None]) -> None:
     runner = core.runner
     for rows, length in _PREFILLS_GPU:
-        if runner.prefill_cost(rows, length) <= core.memory.total:
+        if runner.prefill_cost(rows, length) > core.memory.total:
+            continue
+        for _ in range(2):
             check()
             prefill = runner.open(rows, length)
+            started = time.perf_counter()
             runner.advance(prefill, [[0] * length] * rows)
             mx.synchronize()
+            took = time.perf_counter() - started
+        core.pace.chunk_time.add(rows * length, took)

@@ -46,6 +46,17 @@ def test_it_waits_no_longer_than_a_moment() -> None:
     assert harness.core.batch
 
 
+def test_it_waits_for_no_more_than_can_run() -> None:
+    harness = Harness(FakeRunner(), VOCAB, rows=2, clock=Clock())
+    harness.core.gathering.preparing = 1
+    harness.submit([1, 2, 3], 4)
+    harness.step()
+    assert not harness.core.batch
+    harness.submit([4, 5, 6], 4)
+    harness.step()
+    assert len(harness.core.batch) == 2
+
+
 def test_running_rows_wait_for_nobody() -> None:
     harness = Harness(FakeRunner(), VOCAB, clock=Clock())
     harness.submit([1, 2, 3], 40)
@@ -61,6 +72,9 @@ def test_a_long_prefill_allows_a_longer_wait() -> None:
     gathering.preparing = 1
     assert gathering.wait(True, 2.0, 10.0) and gathering.wait(True, 2.0, 10.19)
     assert not gathering.wait(True, 2.0, 10.21)
+    assert not gathering.wait(False, 0.06, 11.0)
+    assert gathering.wait(True, 0.06, 12.0) and gathering.wait(True, 0.06, 12.05)
+    assert not gathering.wait(True, 0.06, 12.07)
     gathering.leave()
     assert not gathering.wait(True, 2.0, 10.0)
     assert linger(0.02) == 0.001 and linger(10.0) == 0.005
