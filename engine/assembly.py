@@ -85,6 +85,7 @@ class Assembly:
             self.device.detach(stepper)
         self.core.runner.release()
         self.core.memory.clear()
+        self.core.masks.close()
         self.preparer.close()
         # Their types leave out None: only at the end are they missing.
         self.loaded = self.core = self.preparer = self.embedder = None  # type: ignore[assignment]

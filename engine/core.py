@@ -14,15 +14,14 @@ from collections import deque
 from collections.abc import Callable
 
 import mlx.core as mx
-import numpy as np
-from numpy.typing import NDArray
 
 from .answers import Answers, Delivery
 from .config import EngineConfig
 from .errors import EngineError, InternalError, ResourceExhausted, queue_full
 from .flight import Flight
 from .gathering import Gathering
-from .grammar import GrammarState, fill_masks
+from .grammar import GrammarState
+from .masks import Masks, Words
 from .memory import Memory
 from .model.runner import Runner
 from .pace import Pace
@@ -62,6 +61,7 @@ class EngineCore:
         self.config = config
         self.vocab = vocab
         self.sampler = Sampler(vocab)
+        self.masks = Masks(vocab)
         self.stats = Stats()
         self.batch: list[Sequence] = []
         self.answers = Answers(deliver)
@@ -280,12 +280,13 @@ class EngineCore:
         if inputs.shape[0] != width:
             inputs = inputs[: len(self.batch)]
             inputs = mx.concatenate([inputs, mx.zeros((width - len(self.batch),), mx.uint32)])
-        logits = self.runner.decode(inputs, [s.length for s in self.batch])
+        waits = any(s.waits_for_host for s in self.batch)
+        midway = self._catch_up if waits else None
+        logits = self.runner.decode(inputs, [s.length for s in self.batch], midway)
         masks, forced = None, None
-        if any(s.waits_for_host for s in self.batch):
+        if waits:
             mx.async_eval(logits)
-            while self._flights:
-                self._read(self._flights.popleft())
+            self._catch_up()
             masks, forced = self._constraints()
         sampled = self.sampler.sample(logits, inputs, masks, forced)
         mx.async_eval(*sampled.arrays)
@@ -310,17 +311,24 @@ class EngineCore:
                 self.stats.preemptions += 1
                 self.scheduler.put_back(youngest)
 
-    def _constraints(self) -> tuple[NDArray[np.uint32] | None, dict[int, int] | None]:
+    def _catch_up(self) -> None:
+        """Read the step before, and have the masks filled that follow from it."""
+        while self._flights:
+            self._read(self._flights.popleft())
+        rows = self.sampler.constrained
+        if rows and not self.masks.begun:
+            self.masks.begin([self._active_grammar(self.batch[row]) for row in rows])
+
+    def _constraints(self) -> tuple[Words | None, dict[int, int] | None]:
         """Masks of the rows with a grammar, and the tokens that rows are made to take."""
         rows = self.sampler.constrained
         masks = None
         if rows:
-            masks = np.empty((len(rows), -(-self.vocab // 32)), np.uint32)
-            states = [self._active_grammar(self.batch[row]) for row in rows]
-            for place in fill_masks(states, masks):
-                state = states[place]
-                if state is not None and state.error is not None:
-                    self.answers.end(self.batch[rows[place]].group, state.error)
+            masks, failed = self.masks.finish()
+            for place in failed:
+                sequence = self.batch[rows[place]]
+                if sequence.grammar is not None and sequence.grammar.error is not None:
+                    self.answers.end(sequence.group, sequence.grammar.error)
         forced = {row: s.forced.pop(0) for row, s in enumerate(self.batch) if s.forced}
         return masks, forced or None
 
@@ -367,6 +375,7 @@ class EngineCore:
         for group in taking_part or list(self.groups.values()):
             self.answers.end(group, cause)
         self.answers.flush()  # first of all: what follows may fail as well
+        self.masks.drop()
         self._flights.clear()
         self.batch.clear()
         self.scheduler.drop_ended()

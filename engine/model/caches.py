@@ -5,7 +5,7 @@ Prompts are prefilled one by one, each in a cache of its own, and merged into th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,7 +161,12 @@ class CacheRunner:
             self._batch = fresh
         self._rows += len(sources)
 
-    def decode(self, tokens: mx.array, lengths: Sequence[int]) -> mx.array:
+    def decode(
+        self,
+        tokens: mx.array,
+        lengths: Sequence[int],
+        midway: Callable[[], None] | None = None,
+    ) -> mx.array:
         """See ``Runner.decode``."""
         logits: mx.array = self.model(tokens[:, None], cache=self._batch)
         return logits[:, -1]

@@ -9,8 +9,9 @@ do, from their weights, for the model types in ``_MODULES``; anything unusual ab
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -22,6 +23,10 @@ from ..kv.ragged import RaggedLayer
 
 # mlx-lm modules whose decoder layers have exactly the shape computed here.
 _MODULES = ("llama", "qwen2", "qwen3")
+
+
+# Between two layers: the sum so far and its norm, each (rows, n, width).
+State: TypeAlias = tuple[mx.array, mx.array]
 
 
 @dataclass(slots=True)
@@ -87,14 +92,37 @@ class LlamaForward:
         """Token vectors (rows, n, width) after the final norm, nothing kept."""
         return self.hidden(tokens, [Uncached()] * len(self.layers))
 
+    def halves(
+        self, cache: list[Any]
+    ) -> tuple[Callable[[mx.array], State], Callable[[mx.array, mx.array], mx.array]]:
+        """The same in two: from tokens to what is between the layers, and from that on."""
+        middle = len(self.layers) // 2
+
+        def first(tokens: mx.array) -> State:
+            return self._through(self._enter(tokens), cache, range(middle))
+
+        def second(x: mx.array, normed: mx.array) -> mx.array:
+            state = self._through((x, normed), cache, range(middle, len(self.layers)))
+            logits: mx.array = self.head(state[1])
+            return logits
+
+        return first, second
+
     def hidden(self, tokens: mx.array, cache: list[Any]) -> mx.array:
         """What the head turns into logits, shape (rows, n, width)."""
-        fused = isinstance(cache[0], RaggedLayer)
-        mask = None if fused else cache[0].make_mask(tokens.shape[1])
+        return self._through(self._enter(tokens), cache, range(len(self.layers)))[1]
+
+    def _enter(self, tokens: mx.array) -> State:
         x = self.embedding(tokens)
-        normed = mx.fast.rms_norm(x, self.layers[0].attention_norm, self.epsilon)
+        return x, mx.fast.rms_norm(x, self.layers[0].attention_norm, self.epsilon)
+
+    def _through(self, state: State, cache: list[Any], numbers: range) -> State:
+        x, normed = state
+        fused = isinstance(cache[0], RaggedLayer)
+        mask = None if fused else cache[0].make_mask(x.shape[1])
         followers = [layer.attention_norm for layer in self.layers[1:]] + [self.norm]
-        for number, (layer, entry) in enumerate(zip(self.layers, cache, strict=True)):
+        for number in numbers:
+            layer, entry = self.layers[number], cache[number]
             if fused:
                 mixed = entry.attend(layer.qkv(normed), self.rotations[number], self.scale)
             else:
@@ -102,7 +130,7 @@ class LlamaForward:
             x, normed = self._add_norm(x, layer.out(mixed), layer.mlp_norm, fused)
             added = layer.down(self._swiglu(layer.gate_up(normed), fused))
             x, normed = self._add_norm(x, added, followers[number], fused)
-        return normed
+        return x, normed
 
     def _attend(
         self, layer: Layer, qkv: mx.array, mask: mx.array | str | None, entry: Any

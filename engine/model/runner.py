@@ -7,7 +7,7 @@ hybrid). Both are used on the MLX thread only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import mlx.core as mx
@@ -82,11 +82,17 @@ class Runner(Protocol):
         """
         ...
 
-    def decode(self, tokens: mx.array, lengths: Sequence[int]) -> mx.array:
+    def decode(
+        self,
+        tokens: mx.array,
+        lengths: Sequence[int],
+        midway: Callable[[], None] | None = None,
+    ) -> mx.array:
         """Logits (width, vocab) after one more token per row, without waiting.
 
         ``tokens`` has shape (width,), ``lengths`` are the positions in use before. ``width``
-        is ``self.width(rows)``; what stands behind the running rows is filler.
+        is ``self.width(rows)``; what stands behind the running rows is filler. ``midway`` may
+        be called, once, when the device has a part of the step to work on.
         """
         ...
 

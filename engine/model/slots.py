@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import mlx.core as mx
@@ -46,7 +47,7 @@ class SlotRunner:
         self.slots = ragged.RaggedSlots(layout) if kernels else Slots(layout)
         self._rows = 0
         # Compiled steps by the one thing that is fixed in them besides shapes.
-        self._compiled: dict[int, Any] = {}
+        self._compiled: dict[int, list[Any]] = {}
 
     @property
     def rows(self) -> int:
@@ -108,44 +109,62 @@ class SlotRunner:
             self.slots.write(self._rows, prefill, sources, max(lengths))
         self._rows += len(sources)
 
-    def decode(self, tokens: mx.array, lengths: Sequence[int]) -> mx.array:
+    def decode(
+        self,
+        tokens: mx.array,
+        lengths: Sequence[int],
+        midway: Callable[[], None] | None = None,
+    ) -> mx.array:
         """See ``Runner.decode``."""
         width = tokens.shape[0]
         host = np.zeros(width, np.int32)
         host[: len(lengths)] = lengths
         self.slots.prepare(host, width)
-        if isinstance(self.slots, ragged.RaggedSlots):
-            return self._compiled_step(tokens)
-        return self._step(tokens)
-
-    def _step(self, tokens: mx.array) -> mx.array:
-        logits: mx.array = self.model(tokens[:, None], cache=self.slots.layers)
+        model, layers = self.model, self.slots.layers
+        logits: mx.array
+        if not (self._compiles or (midway is not None and isinstance(model, LlamaForward))):
+            logits = model(tokens[:, None], cache=layers)
+        else:
+            halves = self._compiled_halves() if self._compiles else model.halves(layers)
+            state = halves[0](tokens[:, None])
+            if midway is not None:
+                mx.async_eval(state)
+                midway()
+            logits = halves[1](*state)
         return logits[:, -1]
 
-    def _compiled_step(self, tokens: mx.array) -> mx.array:
-        """The same, without building its few hundred operations in Python every time.
+    @property
+    def _compiles(self) -> bool:
+        """Whether shapes and ``slots.longest`` alone decide what a step computes.
 
-        Only where shapes and ``slots.longest`` alone decide what is computed: with kernels
-        that take whole buffers, write them in place and need no mask.
+        So it is with kernels that take whole buffers, write them in place and need no mask.
         """
+        return isinstance(self.slots, ragged.RaggedSlots)
+
+    def _compiled_halves(self) -> list[Callable[..., Any]]:
+        """The step's halves, without building their operations in Python every time."""
         slots = self.slots
-        step = self._compiled.get(slots.longest)
-        if step is None:
-            step = self._compiled[slots.longest] = mx.compile(self._traced)
+        compiled = self._compiled.get(slots.longest)
+        if compiled is None:
+            traced = [partial(self._traced, number) for number in range(2)]
+            compiled = self._compiled[slots.longest] = [mx.compile(half) for half in traced]
         memory = [(layer.keys, layer.values) for layer in slots.layers]
-        logits: mx.array = step(tokens, slots.offset, memory)
-        return logits
+        return [partial(half, slots.offset, memory) for half in compiled]
 
     def _traced(
-        self, tokens: mx.array, offset: mx.array, memory: list[tuple[mx.array, mx.array]]
-    ) -> mx.array:
+        self,
+        number: int,
+        offset: mx.array,
+        memory: list[tuple[mx.array, mx.array]],
+        *state: mx.array,
+    ) -> Any:
         """A pure function of its arrays, for ``mx.compile`` to trace."""
         slots = self.slots
         held = slots.offset, [(layer.keys, layer.values) for layer in slots.layers]
         try:
             slots.offset = offset
             slots.point_at(memory)
-            return self._step(tokens)
+            return self.model.halves(slots.layers)[number](*state)
         finally:
             slots.offset = held[0]
             slots.point_at(held[1])

@@ -109,8 +109,15 @@ class FakeRunner:
             self.histories.append(prefill.histories[source][:length] if prefill else [])
         assert self.rows <= self.capacity and max(lengths) <= self.positions
 
-    def decode(self, tokens: mx.array, lengths: Sequence[int]) -> mx.array:
+    def decode(
+        self,
+        tokens: mx.array,
+        lengths: Sequence[int],
+        midway: Callable[[], None] | None = None,
+    ) -> mx.array:
         self.before_forward()
+        if midway is not None:
+            midway()
         inputs = np.array(tokens).tolist()
         assert len(inputs) == len(lengths) == self.rows
         logits = np.zeros((self.rows, VOCAB), np.float32)

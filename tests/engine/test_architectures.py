@@ -202,6 +202,21 @@ def test_unfused(name: str) -> None:
         check(answer, expected)
 
 
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3"])
+def test_a_step_in_two_halves(name: str) -> None:
+    """As it is launched where masks are filled meanwhile."""
+    called = []
+    logits = []
+    for midway in (None, lambda: called.append(1)):
+        runner = runner_of(build(name), name)
+        prefill = runner.open(2, 4)
+        runner.advance(prefill, [[5, 6, 7, 8], [9, 10, 0, 0]])
+        runner.reserve(2, 16, 0)
+        runner.join(prefill, [0, 1], [4, 2])
+        logits.append(np.array(runner.decode(mx.array([3, 4]), [4, 2], midway)))
+    assert (logits[0] == logits[1]).all() and called == [1]
+
+
 @pytest.mark.parametrize("name", ["llama", "gemma", "deepseek_v3", "olmoe"])
 def test_general_runner_serves_plain_caches_too(name: str) -> None:
     harness = Harness(CacheRunner(build(name), name), VOCAB, chunk=CHUNK)

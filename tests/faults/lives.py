@@ -15,7 +15,7 @@ import functools
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +42,13 @@ PATIENCE = 2.0
 class SamplingRunner(FakeRunner):
     """The fake model with something to choose from beside its likeliest token."""
 
-    def decode(self, tokens: mx.array, lengths: Sequence[int]) -> mx.array:
-        likeliest = super().decode(tokens, lengths)
+    def decode(
+        self,
+        tokens: mx.array,
+        lengths: Sequence[int],
+        midway: Callable[[], None] | None = None,
+    ) -> mx.array:
+        likeliest = super().decode(tokens, lengths, midway)
         noise = [_NOISE[sum(h[-3:]) * 31 % 1009 + len(h) % 3 - 1] for h in self.histories]
         return likeliest + mx.array(np.stack(noise))
 
