@@ -144,7 +144,7 @@ def build(
     core = EngineCore(runner, loaded.vocab_size, memory, scheduler, pace, config, deliver)
     preparer = Preparer(loaded, config, memory.check, memory.longest)
     if config.warm_up:
-        warm_up(core, check)
+        warm_up(core, loaded.max_model_len, check)
     embedder = make_embedder(loaded, core, config, device)
     info = describe(loaded, model_id, config, preparer, embedder)
     return Assembly(loaded, info, core, preparer, device, embedder)
@@ -177,7 +177,7 @@ def make_runner(loaded: LoadedModel, config: EngineConfig) -> tuple[Runner, KVLa
         model = loaded.model
         if config.fuse_projections and llama.eligible(model):
             model = llama.LlamaForward(model)
-        return SlotRunner(model, layout), layout
+        return SlotRunner(model, layout, loaded.max_model_len), layout
     return CacheRunner(loaded.model, loaded.architecture), None
 
 

@@ -19,7 +19,7 @@ _PREFILLS_GPU = (
 )
 
 
-def warm_up(core: EngineCore, check: Callable[[], None]) -> None:
+def warm_up(core: EngineCore, max_model_len: int, check: Callable[[], None]) -> None:
     """Prefill and decode filler, and tell the pace what it took. On the MLX thread.
 
     ``check`` is called between the steps; what it raises ends the load.
@@ -27,7 +27,7 @@ def warm_up(core: EngineCore, check: Callable[[], None]) -> None:
     runner, pace = core.runner, core.pace
     on_gpu = mx.default_device().type == mx.DeviceType.gpu
     if runner.shapes.unit > 1:
-        _prefills(core, check)
+        _prefills(core, max_model_len, check)
     for width in _WIDTHS_GPU if on_gpu else (1,):
         width = min(width, core.config.max_running_requests)
         if runner.cost(width, 2 * _PROMPT) > core.memory.total:
@@ -54,10 +54,10 @@ def warm_up(core: EngineCore, check: Callable[[], None]) -> None:
     mx.clear_cache()
 
 
-def _prefills(core: EngineCore, check: Callable[[], None]) -> None:
+def _prefills(core: EngineCore, max_model_len: int, check: Callable[[], None]) -> None:
     runner = core.runner
     for rows, length in _PREFILLS_GPU:
-        if runner.prefill_cost(rows, length) > core.memory.total:
+        if length > max_model_len or runner.prefill_cost(rows, length) > core.memory.total:
             continue
         for _ in range(2):
             check()

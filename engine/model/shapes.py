@@ -15,9 +15,13 @@ GPU_UNIT = 64
 
 @dataclass(frozen=True, slots=True)
 class PrefillShapes:
-    """Lengths are in tokens and, unless ``unit`` is 1, multiples of it; then all are exact."""
+    """Lengths are in tokens and, unless ``unit`` is 1, multiples of it; then all are exact.
+
+    None is filled up beyond ``most``, the positions that the model knows.
+    """
 
     unit: int = 1
+    most: int = 1 << 30
 
     def padded(self, length: int) -> int:
         """What a prompt is filled up to: 8 lengths by 1 unit, 12 by 2, further ones by 4."""
@@ -25,14 +29,14 @@ class PrefillShapes:
             return length
         units = -(-length // self.unit)
         step = 1 if units <= 8 else 2 if units <= 32 else 4
-        return -(-units // step) * step * self.unit
+        return min(-(-units // step) * step * self.unit, max(self.most, length))
 
     def capacity(self, length: int) -> int:
         """Positions to hold for it: a power of two units, or one and a half."""
         length = self.padded(length)
         if self.unit == 1:
             return length
-        units = length // self.unit
+        units = -(-length // self.unit)
         power = 1 << max(0, units - 1).bit_length()
         return (power * 3 // 4 if power >= 4 and units <= power * 3 // 4 else power) * self.unit
 

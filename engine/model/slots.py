@@ -34,11 +34,11 @@ class SlotRunner:
 
     prefill_rows = 64
 
-    def __init__(self, model: Any, layout: KVLayout) -> None:
+    def __init__(self, model: Any, layout: KVLayout, max_model_len: int = 1 << 30) -> None:
         self.model = model
         self.layout = layout
         self.on_gpu = mx.default_device().type == mx.DeviceType.gpu
-        self.shapes = PrefillShapes(GPU_UNIT if self.on_gpu else 1)
+        self.shapes = PrefillShapes(GPU_UNIT if self.on_gpu else 1, max_model_len)
         kernels = (
             isinstance(model, LlamaForward)
             and model.fits_kernels

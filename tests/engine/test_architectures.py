@@ -34,6 +34,8 @@ from mlxforge.engine.model import caches
 from mlxforge.engine.model.caches import CacheRunner
 from mlxforge.engine.model.runner import Runner
 from mlxforge.engine.model.shapes import PrefillShapes
+from mlxforge.engine.model.slots import SlotRunner
+from mlxforge.engine.warmup import warm_up
 
 from .architectures import ARCHITECTURES, NOT_HERE, VOCAB, configuration
 from .harness import Answer, Harness
@@ -95,7 +97,9 @@ def build(name: str) -> Any:
 
 
 def runner_of(model: Any, name: str, *, fuse: bool = True) -> Runner:
-    loaded: Any = SimpleNamespace(model=model, architecture=name, config=configuration(name))
+    loaded: Any = SimpleNamespace(
+        model=model, architecture=name, config=configuration(name), max_model_len=4096
+    )
     return make_runner(loaded, EngineConfig(fuse_projections=fuse))[0]
 
 
@@ -282,6 +286,29 @@ def test_shared_prefixes_give_the_tokens_of_a_cold_run(name: str, unit: int) -> 
         assert answer.finishes[0].usage.cached_tokens == used > 0
     assert warm.core.stats.prompt_tokens < cold.core.stats.prompt_tokens * 2 / 1.5
     warm.check_resting()
+
+
+@pytest.mark.parametrize("max_model_len", [4096, 300])
+def test_warming_up_as_on_a_gpu(max_model_len: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefills of all shapes that are prepared, none longer than the model knows."""
+    runner = runner_of(build("llama"), "llama")
+    assert isinstance(runner, SlotRunner)
+    runner.shapes = PrefillShapes(64, max_model_len)
+    shapes = []
+    advance = runner.advance
+
+    def noted(prefill: Any, tokens: Any) -> None:
+        shapes.append((len(tokens), len(tokens[0])))
+        advance(prefill, tokens)
+
+    monkeypatch.setattr(runner, "advance", noted)
+    harness = Harness(runner, VOCAB)
+    checks: list[int] = []
+    warm_up(harness.core, max_model_len, lambda: checks.append(1))
+    assert max(length for _, length in shapes) == (2048 if max_model_len == 4096 else 256)
+    assert {rows for rows, _ in shapes} == {1, 2, 4, 8, 16, 32} and len(checks) >= len(shapes)
+    assert harness.core.pace.decode_seconds > 0 < harness.core.pace.chunk_time.of(64)
+    harness.check_resting()
 
 
 def test_device_memory_stays_within_the_budget(request: pytest.FixtureRequest) -> None:

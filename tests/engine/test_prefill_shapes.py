@@ -78,5 +78,16 @@ def test_beside_streams_chunks_meet_few_shapes(wanted: int) -> None:
     assert len(seen) < 256
 
 
+def test_nothing_is_filled_up_beyond_what_the_model_knows() -> None:
+    shapes = PrefillShapes(64, 1000)
+    for length in range(1, 1001):
+        end = shapes.padded(length)
+        assert length <= end <= 1000 <= shapes.capacity(1000)
+        assert end % 64 == 0 or end == 1000
+        for cached in range(0, length, 64):
+            assert chunks(shapes, length, cached, 200)[-1][1] == end
+    assert shapes.padded(1200) == 1200  # refused before it comes here
+
+
 def test_rows_are_powers_of_two() -> None:
     assert [ROUNDED.rows(count) for count in (1, 2, 3, 4, 33, 64)] == [1, 2, 2, 4, 32, 64]
