@@ -12,12 +12,17 @@ from mlxforge.engine import masks as module
 from mlxforge.engine.masks import Masks
 
 
+def threads() -> set[int | None]:
+    return {t.ident for t in threading.enumerate() if t.name.startswith("mlxforge-masks")}
+
+
 @pytest.fixture
 def masks() -> Iterator[Masks]:
+    before = threads()  # of engines that other tests left
     masks = Masks(70)
     yield masks
     masks.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("mlxforge-masks")]
+    assert threads() <= before
 
 
 def test_begun_and_finished(masks: Masks) -> None:
