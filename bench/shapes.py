@@ -129,6 +129,7 @@ def as_loaded(model: Any, shape: str, tokenizer: FillerTokenizer | None = None) 
     size = sum(int(value.nbytes) for _, value in parameters)
     return LoadedModel(
         model=model,
+        # It has what an engine asks of a tokenizer and is none.
         tokenizer=tokenizer or FillerTokenizer(config["vocab_size"]),  # type: ignore[arg-type]
         config=config,
         generation_config={},

@@ -84,6 +84,7 @@ class WorkerProcess:
         """Wait so long for its end, then kill it. Not with SIGTERM: it ignores that."""
         limit = time.monotonic() + seconds
         try:
+            # Nothing can be waited for: a process that ended only shows when it is asked.
             while self._process.poll() is None and time.monotonic() < limit:  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_SECONDS)
         finally:
