@@ -8,6 +8,7 @@ from collections.abc import Callable
 import mlx.core as mx
 
 from .core import EngineCore
+from .model.runner import Prefill
 
 _PROMPT = 128
 _WIDTHS_GPU = (1, 8, 32)
@@ -32,14 +33,7 @@ def warm_up(core: EngineCore, max_model_len: int, check: Callable[[], None]) -> 
         width = min(width, core.config.max_running_requests)
         if runner.cost(width, 2 * _PROMPT) > core.memory.total:
             break
-        for _ in range(2):  # the first time compiles, the second is measured
-            check()
-            prefill = runner.open(1, _PROMPT)
-            started = time.perf_counter()
-            runner.advance(prefill, [[0] * _PROMPT])
-            mx.synchronize()
-            took = time.perf_counter() - started
-        pace.chunk_time.add(_PROMPT, took)
+        prefill = _measured(core, 1, _PROMPT, check)
         runner.reserve(width, 2 * _PROMPT, 0)
         runner.join(prefill, [0] * width, [_PROMPT] * width)
         tokens = mx.zeros((runner.width(width),), mx.uint32)
@@ -55,15 +49,20 @@ def warm_up(core: EngineCore, max_model_len: int, check: Callable[[], None]) -> 
 
 
 def _prefills(core: EngineCore, max_model_len: int, check: Callable[[], None]) -> None:
-    runner = core.runner
     for rows, length in _PREFILLS_GPU:
-        if length > max_model_len or runner.prefill_cost(rows, length) > core.memory.total:
-            continue
-        for _ in range(2):
-            check()
-            prefill = runner.open(rows, length)
-            started = time.perf_counter()
-            runner.advance(prefill, [[0] * length] * rows)
-            mx.synchronize()
-            took = time.perf_counter() - started
-        core.pace.chunk_time.add(rows * length, took)
+        fits = core.runner.prefill_cost(rows, length) <= core.memory.total
+        if fits and length <= max_model_len:
+            _measured(core, rows, length, check)
+
+
+def _measured(core: EngineCore, rows: int, length: int, check: Callable[[], None]) -> Prefill:
+    """A prefill of filler, twice: the first time prepares kernels, the second one is measured."""
+    for _ in range(2):
+        check()
+        prefill = core.runner.open(rows, length)
+        started = time.perf_counter()
+        core.runner.advance(prefill, [[0] * length] * rows)
+        mx.synchronize()
+        took = time.perf_counter() - started
+    core.pace.chunk_time.add(rows * length, took)
+    return prefill

@@ -5,7 +5,7 @@ Prompts are prefilled one by one, each in a cache of its own, and merged into th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import mlx.core as mx
 from mlx_lm.models import cache as mlx_cache
 
 from ..errors import Unsupported
+from .runner import Midway
 from .shapes import PrefillShapes
 
 # mlx-lm's caches grow by this many positions at a time.
@@ -161,12 +162,7 @@ class CacheRunner:
             self._batch = fresh
         self._rows += len(sources)
 
-    def decode(
-        self,
-        tokens: mx.array,
-        lengths: Sequence[int],
-        midway: Callable[[], None] | None = None,
-    ) -> mx.array:
+    def decode(self, tokens: mx.array, lengths: Sequence[int], midway: Midway = None) -> mx.array:
         """See ``Runner.decode``."""
         logits: mx.array = self.model(tokens[:, None], cache=self._batch)
         return logits[:, -1]

@@ -8,11 +8,14 @@ hybrid). Both are used on the MLX thread only.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import mlx.core as mx
 
 from .shapes import PrefillShapes
+
+# What to do while the device works on a part of a step.
+Midway: TypeAlias = Callable[[], None] | None
 
 
 class Prefill(Protocol):
@@ -82,12 +85,7 @@ class Runner(Protocol):
         """
         ...
 
-    def decode(
-        self,
-        tokens: mx.array,
-        lengths: Sequence[int],
-        midway: Callable[[], None] | None = None,
-    ) -> mx.array:
+    def decode(self, tokens: mx.array, lengths: Sequence[int], midway: Midway = None) -> mx.array:
         """Logits (width, vocab) after one more token per row, without waiting.
 
         ``tokens`` has shape (width,), ``lengths`` are the positions in use before. ``width``

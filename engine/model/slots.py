@@ -14,6 +14,7 @@ from ..kv.layout import KVLayout
 from ..kv.slots import Slots
 from ..kv.staging import Staging
 from .llama import LlamaForward
+from .runner import Midway
 from .shapes import GPU_UNIT, PrefillShapes
 
 # Widths a step is computed at on a GPU. Few widths mean few kernels to prepare and results
@@ -109,12 +110,7 @@ class SlotRunner:
             self.slots.write(self._rows, prefill, sources, max(lengths))
         self._rows += len(sources)
 
-    def decode(
-        self,
-        tokens: mx.array,
-        lengths: Sequence[int],
-        midway: Callable[[], None] | None = None,
-    ) -> mx.array:
+    def decode(self, tokens: mx.array, lengths: Sequence[int], midway: Midway = None) -> mx.array:
         """See ``Runner.decode``."""
         width = tokens.shape[0]
         host = np.zeros(width, np.int32)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import mlx.core as mx
 import numpy as np
 
+from mlxforge.engine.model.runner import Midway
 from mlxforge.engine.model.shapes import PrefillShapes
 
 VOCAB = 24
@@ -109,12 +110,7 @@ class FakeRunner:
             self.histories.append(prefill.histories[source][:length] if prefill else [])
         assert self.rows <= self.capacity and max(lengths) <= self.positions
 
-    def decode(
-        self,
-        tokens: mx.array,
-        lengths: Sequence[int],
-        midway: Callable[[], None] | None = None,
-    ) -> mx.array:
+    def decode(self, tokens: mx.array, lengths: Sequence[int], midway: Midway = None) -> mx.array:
         self.before_forward()
         if midway is not None:
             midway()

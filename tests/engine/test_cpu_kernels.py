@@ -66,4 +66,5 @@ def test_decode_attention(rows: int, length: int, heads: int, kv_heads: int, mas
     expected = mx.fast.scaled_dot_product_attention(q, k, v, scale=0.2, mask=mask)
     found = cpu.decode_attention(q, k, v, 0.2, mask)
     # Sums of 70,000 in f32 are off by some 1e-4: both alike, but for the last digits.
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-5)
+    relative = 1e-7 if length == 200 else 1e-5
+    np.testing.assert_allclose(found, expected, rtol=relative, atol=2e-5)

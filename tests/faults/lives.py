@@ -15,7 +15,7 @@ import functools
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from mlxforge.engine import memory
 from mlxforge.engine.errors import DeadlineExceeded, ResourceExhausted
 from mlxforge.engine.grammar.matcher import Grammar
 from mlxforge.engine.grammar.vocabulary import Vocabulary
+from mlxforge.engine.model.runner import Midway
 
 from ..engine.fake_runner import END, VOCAB, FakeRunner
 from ..engine.harness import Answer, Harness
@@ -42,12 +43,7 @@ PATIENCE = 2.0
 class SamplingRunner(FakeRunner):
     """The fake model with something to choose from beside its likeliest token."""
 
-    def decode(
-        self,
-        tokens: mx.array,
-        lengths: Sequence[int],
-        midway: Callable[[], None] | None = None,
-    ) -> mx.array:
+    def decode(self, tokens: mx.array, lengths: Sequence[int], midway: Midway = None) -> mx.array:
         likeliest = super().decode(tokens, lengths, midway)
         noise = [_NOISE[sum(h[-3:]) * 31 % 1009 + len(h) % 3 - 1] for h in self.histories]
         return likeliest + mx.array(np.stack(noise))

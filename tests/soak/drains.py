@@ -60,7 +60,6 @@ async def _run(drains: int) -> Report:
     report = Report([
         {"drains": drains, "in-flight finished": seen.codes["in-flight OK"],
          "refused": seen.codes["new UNAVAILABLE"], "answered late": seen.codes["new OK"],
-         "cut off": seen.codes["new CANCELLED"],
          "drain median s": quantile(seen.seconds, 0.5), "most s": max(seen.seconds, default=0.0),
          "second signal, most s": max(seen.at_once, default=0.0)}
     ])  # fmt: skip
@@ -106,11 +105,9 @@ async def _drain(folder: Path, number: int, whole: list[int], seen: Seen) -> Non
         (seen.at_once if twice else seen.seconds).append(time.monotonic() - told)
         for outcome, tokens in zip(await asyncio.gather(*running), lengths, strict=True):
             _judge(outcome, tokens, whole, twice, f"drain {number}", seen)
-        # A second signal closes the connections at once: gRPC cancels a call that is on its way.
-        allowed = (CODE.OK, CODE.UNAVAILABLE) + (CODE.CANCELLED,) * twice
         for outcome in await late:
             seen.codes[f"new {outcome.code.name}"] += 1
-            if outcome.code not in allowed:
+            if outcome.code not in (CODE.OK, CODE.UNAVAILABLE):
                 seen.wrong.append(f"drain {number}: new {outcome.code.name} {outcome.details}")
 
 
