@@ -114,8 +114,10 @@ static void test_largest_text(mlxforge_engine *engine) {
 static bool forked;
 
 /* LeakSanitizer asks at the end of a process. What a thread of the parent held by its stack
-   alone is no leak of the child, which has no such thread. */
-int __lsan_is_turned_off(void); /* NOLINT(bugprone-reserved-identifier): its name */
+   alone is no leak of the child, which has no such thread. Exported, for a sanitizer in a
+   library of its own finds it by that only. */
+__attribute__((visibility("default"))) int
+__lsan_is_turned_off(void); /* NOLINT(bugprone-reserved-identifier): its name */
 int __lsan_is_turned_off(void) {
     return forked;
 }
