@@ -7,6 +7,8 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+from rich.progress import track
+
 from .report import Report, Watch
 
 SEEDS = 100_000
@@ -22,7 +24,8 @@ def run(scale: float) -> Report:
     ranges = [(a, min(a + chunk, first + seeds)) for a in range(first, first + seeds, chunk)]
     watch = Watch()
     with ThreadPoolExecutor(processes) as pool:
-        outputs = list(pool.map(lambda place: _lives(place, *ranges[place]), range(len(ranges))))
+        lives = pool.map(lambda place: _lives(place, *ranges[place]), range(len(ranges)))
+        outputs = list(track(lives, f"{seeds} seeds, {chunk} at a time", len(ranges)))
     failures = [line for lines in outputs for line in lines[:-1]]
     finished = sum(int(lines[-1].split()[0]) for lines in outputs if "seeds," in lines[-1])
     rate = seeds / watch.seconds
@@ -36,10 +39,10 @@ def run(scale: float) -> Report:
 
 def _lives(place: int, first: int, last: int) -> list[str]:
     command = [sys.executable, "-m", "tests.faults.lives", str(first), str(last)]
-    # One processor each: MLX hands every operation to a thread, and waking it on another
-    # processor takes longer than the operation.
+    # One processor each, and no thread put before another for having been woken (batch): MLX
+    # hands every operation to a thread, and waking it at once takes longer than the operation.
     cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    pin = ["taskset", "-c", str(cpus[place % len(cpus)])] if cpus else []
+    pin = ["chrt", "-b", "0", "taskset", "-c", str(cpus[place % len(cpus)])] if cpus else []
     done = subprocess.run([*pin, *command], capture_output=True, text=True)
     lines = done.stdout.splitlines() or [""]
     if done.returncode not in (0, 1):
