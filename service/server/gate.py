@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +21,7 @@ class Gate:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
+        self._last_came = -math.inf
         self.expelled = False
         """Whether the calls were ended by force."""
 
@@ -33,6 +36,7 @@ class Gate:
 
         Raises ``Unavailable`` once closed, ``ResourceExhausted`` beyond the limit.
         """
+        self._last_came = time.monotonic()
         if self._closed:
             raise shutting_down()
         if len(self._calls) >= self._max_calls:
@@ -68,6 +72,15 @@ class Gate:
         for call in self._calls:
             call.cancel()
         await self._idle.wait()
+
+    async def quiet(self, seconds: float, *, most: float) -> None:
+        """Wait until no call has come for ``seconds``, at most ``most`` seconds."""
+        end = time.monotonic() + most
+        while True:
+            left = min(self._last_came + seconds, end) - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.sleep(left)
 
 
 def shutting_down() -> Unavailable:

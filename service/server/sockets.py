@@ -1,7 +1,8 @@
-"""Unix domain sockets: their files, whose permissions say who may connect."""
+"""Addresses to listen on: that nobody else does, and who may connect to a socket's file."""
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 # sizeof(sockaddr_un.sun_path), with the NUL at its end.
 MAX_PATH_BYTES = 103 if sys.platform == "darwin" else 107
@@ -17,6 +19,34 @@ CONNECT_SECONDS = 1.0
 
 class BindError(Exception):
     """An address cannot be listened on; the message says why and what to do."""
+
+
+def check_unused(address: str) -> None:
+    """Raises ``BindError`` where a server listens on ``host:port`` already.
+
+    gRPC does not tell when its servers share their ports: another one of this user's would get
+    a part of the connections. What else may be wrong with an address, it tells.
+    """
+    host, _, port = address.rpartition(":")
+    for family, place in _places(host.strip("[]"), port):
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # after connections
+            try:
+                probe.bind(place)
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise BindError(
+                        f"cannot listen on {address}: another server does. "
+                        f"Choose another with --address"
+                    ) from error
+
+
+def _places(host: str, port: str) -> list[tuple[int, Any]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        return []
+    return [(family, place) for family, _, _, _, place in found]
 
 
 class UnixSocket:

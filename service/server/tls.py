@@ -38,7 +38,7 @@ class _Identity:
 
 
 class Tls:
-    """Credentials of the TCP addresses. gRPC speaks TLS 1.2 and 1.3 only.
+    """Credentials of the TCP ports. gRPC speaks TLS 1.2 and 1.3 only.
 
     Connections that are open keep the certificate they began with.
     """
@@ -49,12 +49,27 @@ class Tls:
         client_ca = None if settings.client_ca is None else Path(settings.client_ca)
         paths = [path for path in (certificate, key, client_ca) if path is not None]
         self._files = Reloaded("certificates", paths, lambda: _read(certificate, key, client_ca))
-        self._given = self._files.value
+        self._require_client = client_ca is not None
         # Kept: gRPC holds no reference of its own to what it calls back.
+        self._ports: list[_Port] = []
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Of one more port. Each has its own: gRPC is told of a change once for each."""
+        port = _Port(self._files, require_client=self._require_client)
+        self._ports.append(port)
+        return port.credentials
+
+
+class _Port:
+    """Credentials, and what gRPC knows of the files."""
+
+    def __init__(self, files: Reloaded[_Identity], *, require_client: bool) -> None:
+        self._files = files
+        self._given = files.value
         self.credentials = grpc.dynamic_ssl_server_credentials(
             self._given.configuration(),
             self._changed,
-            require_client_authentication=client_ca is not None,
+            require_client_authentication=require_client,
         )
 
     def _changed(self) -> Any:

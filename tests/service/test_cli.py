@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import importlib
 import json
 import os
 import pty
@@ -19,6 +21,7 @@ from typer.testing import CliRunner
 from mlxforge.engine.request import GenerationRequest
 from mlxforge.service.cli.app import COMMANDS, app
 from mlxforge.service.cli.printing import size, table
+from mlxforge.service.config import Settings
 
 from .fakes import FakeEngine, Script
 from .serving import Client, Start, until
@@ -327,3 +330,20 @@ async def test_chat_in_a_terminal(start: Start) -> None:
             await process.wait()
         os.close(ours)
     assert contents(generated(client)[-1]) == ["more"]
+
+
+async def test_serving_leaves_what_is_imported_to_no_collector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frozen: list[int] = []
+
+    async def run(*_: object) -> None:
+        frozen.append(gc.get_freeze_count())
+
+    serve = importlib.import_module("mlxforge.service.cli.serve")
+    monkeypatch.setattr(serve, "run_server", run)
+    try:
+        await serve._serve(Settings(), as_json=True)
+    finally:
+        gc.unfreeze()
+    assert frozen[0] > 10_000

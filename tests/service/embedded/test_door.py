@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 from collections import deque
 from typing import Any
@@ -30,7 +31,7 @@ EMBED_STREAM = b"mlxforge.v1.EmbeddingService/StreamEmbed"
 class CHost:
     """What the C library keeps, with a queue of two messages for each call."""
 
-    def __init__(self, room: int = 1000) -> None:
+    def __init__(self, room: int = 1000, *, owns_python: bool = False) -> None:
         self.commands: deque[Command] = deque()
         self.messages: dict[int, list[bytes]] = {}
         self.ends: dict[int, list[tuple[int, str, bytes]]] = {}
@@ -40,7 +41,7 @@ class CHost:
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         self.host = Host(
-            False, self._read, self._poll, self._message, self._finish, self._taken,
+            owns_python, self._read, self._poll, self._message, self._finish, self._taken,
             lambda *_: None, lambda: None,
         )  # fmt: skip
 
@@ -121,6 +122,15 @@ async def test_a_stream_ends_once() -> None:
         c.tell(Kind.START, 7, method=GENERATE, payload=b'{"prompt": "a b", "max_tokens": 3}')
         assert await c.end_of(7) == (0, "", b"")
         assert len(c.messages[7]) >= 2
+
+
+@pytest.mark.parametrize("owns_python", [True, False])
+async def test_engines_are_no_matter_of_our_garbage_collector(owns_python: bool) -> None:
+    async with Running(c := CHost(owns_python=owns_python)):
+        assert (gc.get_freeze_count() > 10_000) is owns_python
+        c.tell(Kind.CLOSE, 8)
+        assert (await c.end_of(8))[0] == 0
+        assert gc.get_freeze_count() == 0
 
 
 async def test_a_full_host_is_waited_for() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import json
 import logging
 import os
@@ -75,6 +76,8 @@ class Faulty(FakeEngine):
                 raise all_errors()[int(number)]
             case ["environment", name]:
                 request = GenerationRequest("", prompt=os.environ.get(name, "-"), max_tokens=1)
+            case ["frozen"]:
+                request = GenerationRequest("", prompt=str(gc.get_freeze_count()), max_tokens=1)
             case ["live"]:
                 request = GenerationRequest("", prompt=str(self.live), max_tokens=1)
         async for output in super().generate(request):

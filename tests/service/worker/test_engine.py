@@ -99,6 +99,10 @@ async def test_leaving_early_aborts(engine: WorkerEngine) -> None:
     assert await text_of(engine, "live") == "0"
 
 
+async def test_the_model_is_no_matter_of_the_garbage_collector(engine: WorkerEngine) -> None:
+    assert int(await text_of(engine, "frozen", 1)) > 10_000
+
+
 async def test_deadlines_hold(engine: WorkerEngine) -> None:
     with pytest.raises(EngineError) as caught:
         await text_of(engine, max_tokens=4000, deadline=time.monotonic() + 0.1)
