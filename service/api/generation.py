@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mlxforge.engine.limits import Limits
 from mlxforge.engine.output import RequestOutput
@@ -17,7 +17,7 @@ from .generation_request import request_of
 from .generation_response import Collector, stream_responses
 from .method import closing
 from .observer import CallObserver, OutputWatch
-from .stream import coalesced
+from .stream import MessageRate, coalesced
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class GenerationService:
     registry: Registry
     limits: Limits
     observer: CallObserver
+    _rate: MessageRate = field(default_factory=MessageRate)
 
     async def generate(
         self, message: generation_pb2.GenerateRequest, context: CallContext
@@ -46,7 +47,8 @@ class GenerationService:
     ) -> AsyncIterator[generation_pb2.StreamGenerateResponse]:
         """Stream the text as it comes."""
         entry, outputs = self._start(message, context)
-        outputs = coalesced(outputs, max_backlog=self.limits.max_stream_backlog)
+        backlog = self.limits.max_stream_backlog
+        outputs = coalesced(outputs, max_backlog=backlog, rate=self._rate)
         first = True
         watch = self.observer.outputs(entry.id)
         async with closing(outputs):

@@ -11,6 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.progress import track
+
 from ..faults.live import (
     CODE,
     SMALL,
@@ -50,7 +52,7 @@ async def _run(drains: int) -> Report:
     seen = Seen()
     with model_folder() as folder:
         whole = await _alone(folder)
-        numbers = iter(range(drains))
+        numbers = iter(track(range(drains), f"{drains} drains"))
 
         async def one_after_the_other() -> None:
             for number in numbers:

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 
 from grpc_health.v1 import health_pb2
+from rich.progress import track
 
 from ..faults.live import SERVING, SMALL, Stubs, connected, model_folder, serving, worker_of
 from .load import PATIENCE, Load
@@ -76,7 +77,7 @@ async def _run(kills: int) -> Report:
             await neighbour.begin()
             watcher = Watcher(watching, "model/one")
             try:
-                for number in range(kills):
+                for number in track(range(kills), f"{kills} kills"):
                     await _kill(server.pid, number, victim, watcher, times)
             except TimeoutError:
                 print(f"it does not come back:\n{server.logged()[-2000:]}", flush=True)
