@@ -17,6 +17,7 @@ All get the same weights (of the same file, in the type that mlxforge serves the
 
     python -m bench.service                             # about 5 minutes on two cores
     python -m bench.service --streams 1,16 --new 16 --sides engine,grpc
+    python -m bench.service --streams 32,128 --new 64 --sides engine,grpc --rounds 5
 
 A model of random weights, for a GPU (its tokenizer reads a token for each character):
 
@@ -32,8 +33,11 @@ import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from rich.progress import track
 
 from bench.sides import RUNNERS, Run, add_arguments
 from mlxforge.engine import blas
@@ -63,27 +67,49 @@ def in_process_of_its_own(side: str, args: argparse.Namespace) -> list[Run]:
     return [Run(**entry) for entry in json.loads(done.stdout.splitlines()[-1])]
 
 
+def measured(sides: Sequence[str], args: argparse.Namespace) -> list[dict[str, list[Run]]]:
+    """Rounds, each of all sides; every other one the other way round, for a machine's speed
+    drifts.
+    """
+    rounds = []
+    for number in track(range(args.rounds), "rounds", disable=args.rounds == 1):
+        order = sides if number % 2 == 0 else sides[::-1]
+        rounds.append({side: in_process_of_its_own(side, args) for side in order})
+    return rounds
+
+
+def row_of(side: str, count: int, runs: Sequence[Run], ours: Sequence[Run]) -> dict[str, Any]:
+    """Medians over a side's rounds; ``ours`` are the first side's, round by round."""
+    slower = [run.seconds / other.seconds for run, other in zip(runs, ours, strict=True)]
+    row = {
+        "side": SIDES[side],
+        "streams": count,
+        "tok/s": statistics.median(sum(map(len, run.tokens)) / run.seconds for run in runs),
+        "first token ms": 1e3 * statistics.median(statistics.median(run.first) for run in runs),
+        "last first token ms": 1e3 * statistics.median(max(run.first) for run in runs),
+        "times slower": statistics.median(slower),
+        "same": min(
+            sum(a == b for a, b in zip(run.tokens, other.tokens, strict=True))
+            for run, other in zip(runs, ours, strict=True)
+        ),
+    }
+    if len(runs) > 1:
+        row["least"], row["most"] = min(slower), max(slower)
+    return row
+
+
 def compare(args: argparse.Namespace) -> None:
     """All sides, one after the other; table, JSON, plots."""
     has_blas = blas.preload() is not None
     sides = [side for side in args.sides if side != "openblas" or has_blas]
-    found: dict[str, list[Run]] = {}
+    rounds = measured(sides, args)
     rows: list[dict[str, Any]] = []
     for side in sides:
-        found[side] = in_process_of_its_own(side, args)
-        for count, run, ours in zip(args.streams, found[side], found[sides[0]], strict=True):
-            row = {
-                "side": SIDES[side],
-                "streams": count,
-                "tok/s": sum(map(len, run.tokens)) / run.seconds,
-                "first token ms": 1e3 * statistics.median(run.first),
-                "last first token ms": 1e3 * max(run.first),
-                "times slower": run.seconds / ours.seconds,
-                "same": sum(a == b for a, b in zip(run.tokens, ours.tokens, strict=True)),
-            }
-            rows.append(row)
+        for place, count in enumerate(args.streams):
+            runs, ours = ([found[each][place] for found in rounds] for each in (side, sides[0]))
+            rows.append(row_of(side, count, runs, ours))
         print(report.table(rows[-len(args.streams) :]), flush=True)
-    if "plain" in found and has_blas:
+    if "plain" in sides and has_blas:
         for row in rows:
             if row["side"] == SIDES["plain"]:
                 wanted = f" (wanted: {WANTED})" if row["streams"] == 16 else ""
@@ -113,6 +139,8 @@ def main() -> None:
         default=usual,
         help=f"of {', '.join(RUNNERS)} ({usual}); all are compared with the first",
     )
+    rounds = "times that all sides run; medians, and of `times slower` the least and the most (1)"
+    parser.add_argument("--rounds", type=int, default=1, help=rounds)
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     args = parser.parse_args()
     args.sides = args.sides.split(",")
