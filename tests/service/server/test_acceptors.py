@@ -15,8 +15,9 @@ from mlxforge.service.config import Settings
 from mlxforge.service.registry import Registry
 from mlxforge.service.server import BindError, Server
 from mlxforge.service.server.acceptors import Acceptors
+from mlxforge.v1 import generation_pb2, generation_pb2_grpc
 
-from .test_http2 import answers, server
+from .test_http2 import server
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="one server only, elsewhere")
 
@@ -28,14 +29,15 @@ def server_at(address: str) -> Server:
 @LINUX
 async def test_connections_are_shared_out() -> None:
     async with server("telemetry.channelz=true") as (address, _):
-        assert set(await asyncio.gather(*(answers(address) for _ in range(40)))) == {"a b"}
+        # That one of four stays without a connection of 60 happens once in ten million times.
+        assert set(await asyncio.gather(*(answer(address) for _ in range(60)))) == {"a b"}
         async with grpc.aio.insecure_channel(address) as channel:
             # It takes the channels of asyncio too, of which its types do not know.
             stub: Any = channelz_pb2_grpc.ChannelzStub(channel)  # type: ignore[arg-type]
             found = (await stub.GetServers(channelz_pb2.GetServersRequest())).server
         calls = sorted(each.data.calls_started for each in found)
-        assert len(calls) == 4 and sum(calls) == 41
-        assert calls[-1] < 41, "one server took them all"
+        assert len(calls) == 4 and sum(calls) == 61
+        assert calls[0] > 0, "a server took none"
 
 
 @LINUX
@@ -69,6 +71,15 @@ async def test_an_address_that_is_none_is_told() -> None:
         with pytest.raises(BindError, match="cannot listen on"):
             await nowhere.start()
         await nowhere.stop()
+
+
+async def answer(address: str) -> str:
+    """On a connection of its own."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(address, options=options) as channel:
+        stub: Any = generation_pb2_grpc.GenerationServiceStub(channel)
+        request = generation_pb2.GenerateRequest(prompt="a b", max_tokens=2)
+        return str((await stub.Generate(request, timeout=60)).choices[0].text)
 
 
 async def serves(address: str) -> bool:
