@@ -35,10 +35,7 @@ def check_unused(address: str) -> None:
                 probe.bind(place)
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
-                    raise BindError(
-                        f"cannot listen on {address}: another server does. "
-                        f"Choose another with --address"
-                    ) from error
+                    raise _in_use(address) from error
 
 
 def _places(host: str, port: str) -> list[tuple[int, Any]]:
@@ -98,11 +95,14 @@ class UnixSocket:
         if not stat.S_ISSOCK(mode):
             raise BindError(f"cannot listen on unix:{self.path}: a file that is no socket is there")
         if _answers(self.path):
-            raise BindError(
-                f"cannot listen on unix:{self.path}: another server does. "
-                f"Choose another with --address"
-            )
+            raise _in_use(f"unix:{self.path}")
         self.path.unlink(missing_ok=True)
+
+
+def _in_use(address: str) -> BindError:
+    return BindError(
+        f"cannot listen on {address}: another server does. Choose another with --address"
+    )
 
 
 def _answers(path: Path) -> bool:

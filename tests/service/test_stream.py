@@ -107,10 +107,8 @@ async def test_messages_are_shared_out_evenly_while_streams_last() -> None:
     with pytest.raises(Unavailable):
         async for _ in coalesced(Source([], Unavailable("gone")).read(), max_backlog=10, rate=rate):
             pass
-    for _ in range(3):
-        streams.enter_context(rate.stream())
-    assert rate.pause == 0.003, "streams that ended count no more"
-    streams.close()
+    with rate.stream(), rate.stream(), rate.stream():
+        assert rate.pause == 0.003, "streams that ended count no more"
 
 
 async def test_too_far_behind_ends_the_request() -> None:
