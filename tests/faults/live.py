@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -70,6 +71,10 @@ class Live:
 
     def logged(self) -> str:
         return self.log.read_text(errors="replace")
+
+    def deaths(self, model: str) -> list[str]:
+        """How the model's workers died that were not told to, as the log has it."""
+        return re.findall(rf"\[{model}\] worker \d+ died: (.*)", self.logged())
 
 
 @asynccontextmanager
