@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from .building import build_on
+from .client import EngineClient
 from .config import EngineConfig
 from .device import DeviceThread
 from .errors import (
@@ -26,6 +26,7 @@ from .output import Capability, EmbeddingOutput, ModelInfo, RequestOutput
 from .request import Chat, EmbeddingRequest, GenerationRequest
 from .sequence import Group
 from .stats import EngineStats
+from .stream import Put, Sink
 
 if TYPE_CHECKING:
     from .assembly import Assembly
@@ -37,34 +38,9 @@ log = logging.getLogger(__name__)
 # Tokenizing and grammar compiling release the GIL; more threads than this gain nothing.
 _HELPERS = 4
 T = TypeVar("T")
-Output: TypeAlias = RequestOutput | EngineError
 
 
-class Stream:
-    """Outputs of one request on their way to the loop that waits for them."""
-
-    __slots__ = ("_items", "_waiter", "loop")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self._items: deque[Output] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-
-    def put(self, item: Output) -> None:
-        """Called on the loop."""
-        self._items.append(item)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def get(self) -> Output:
-        """The next item."""
-        while not self._items:
-            self._waiter = self.loop.create_future()
-            await self._waiter
-        return self._items.popleft()
-
-
-class Engine:
+class Engine(EngineClient):
     """Implements ``EngineClient``. Its loop is the one that called ``start``."""
 
     def __init__(
@@ -82,8 +58,8 @@ class Engine:
         self._progress = progress
         self._assembly: Assembly | None = None
         self._helpers = ThreadPoolExecutor(_HELPERS, thread_name_prefix="mlxforge-prepare")
-        # Requests that have not ended, with the stream of those that generate.
-        self._live: dict[str, Stream | None] = {}
+        # Requests that have not ended, with the sink of those that generate.
+        self._live: dict[str, Sink | None] = {}
         self._draining = False
         self._closed = False
         self._idle: asyncio.Event | None = None
@@ -142,45 +118,40 @@ class Engine:
         if self.config.warm_up:
             self._helpers.submit(assembly.preparer.warm_up)
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:
-        """See ``EngineClient.generate``."""
+    async def run(self, request: GenerationRequest, put: Put) -> None:
+        """See ``EngineClient.run``."""
         assembly = self._ready()
         if Capability.GENERATE not in assembly.info.capabilities:
             raise Unsupported(f"{self.model_id} only embeds", reason="CANNOT_GENERATE")
         self._refuse_when_closing()
         core = assembly.core  # the assembly lets go of it when it is shut
         core.check_queue()
-        stream = Stream(asyncio.get_running_loop())
-        group = Group(request, stream)
-        self._add(request.request_id, stream)
-        submitted = False
+        sink = Sink(put)
+        group = Group(request, sink)
+        self._add(request.request_id, sink)
         try:
-            core.gathering.preparing += 1
-            try:
-                await self._help(lambda: assembly.preparer.fill(group))
-            finally:
-                tokens = len(group.sequences[0].prompt) if group.sequences else 0
-                seconds = linger(core.pace.chunk_time.of(tokens))
-                asyncio.get_running_loop().call_later(seconds, core.gathering.leave)
-            if self._assembly is not assembly:
-                raise Cancelled("the engine was closed")
-            assembly.core.submit(group)
-            submitted = True
-            assembly.device.wake()
-            left = len(group.sequences)
-            while left:
-                item = await stream.get()
-                if isinstance(item, EngineError):
-                    submitted = False
-                    raise item
-                left -= item.finish is not None
-                yield item
-            submitted = False
-        finally:
-            self._remove(request.request_id)
-            if submitted and self._assembly is assembly:
-                assembly.core.abort(request.request_id)
+            await self._prepare(assembly, group)
+            sink.left = len(group.sequences)
+            if self._assembly is assembly:  # else it is being closed, which ends all sinks
+                core.submit(group)
                 assembly.device.wake()
+            await sink.ended
+        finally:
+            sink.close()
+            self._remove(request.request_id)
+            if sink.left and self._assembly is assembly:
+                core.abort(request.request_id)
+                assembly.device.wake()
+
+    async def _prepare(self, assembly: Assembly, group: Group) -> None:
+        core = assembly.core
+        core.gathering.preparing += 1
+        try:
+            await self._help(lambda: assembly.preparer.fill(group))
+        finally:
+            tokens = len(group.sequences[0].prompt) if group.sequences else 0
+            seconds = linger(core.pace.chunk_time.of(tokens))
+            asyncio.get_running_loop().call_later(seconds, core.gathering.leave)
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingOutput:
         """See ``EngineClient.embed``."""
@@ -241,9 +212,9 @@ class Engine:
                 await asyncio.wrap_future(assembly.device.call(assembly.shut))
             except Exception:
                 log.exception("%s was not closed in good order", self.model_id)
-        for stream in self._live.values():  # who got the error already does not read a second
-            if stream is not None:
-                stream.put(Cancelled("the engine was closed"))
+        for sink in self._live.values():  # whose request has ended already take no notice
+            if sink is not None:
+                sink.take(Cancelled("the engine was closed"))
         self._helpers.shutdown(wait=False)
 
     async def _help(self, function: Callable[[], T]) -> T:
@@ -268,10 +239,10 @@ class Engine:
         if self._draining:
             raise Unavailable("the server is shutting down", reason="DRAINING")
 
-    def _add(self, request_id: str, stream: Stream | None) -> None:
+    def _add(self, request_id: str, sink: Sink | None) -> None:
         if request_id in self._live:
             raise InternalError(f"the request id {request_id} is in use")
-        self._live[request_id] = stream
+        self._live[request_id] = sink
         if self._idle is not None:
             self._idle.clear()
 
@@ -283,9 +254,9 @@ class Engine:
 
 def _deliver(deliveries: list[Delivery]) -> None:
     """Hand a step's outputs to their loops, with one wake-up for each loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Stream, Output]]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Sink, RequestOutput | EngineError]]] = {}
     for sink, item in deliveries:
-        if isinstance(sink, Stream):
+        if isinstance(sink, Sink):
             by_loop.setdefault(sink.loop, []).append((sink, item))
     for loop, batch in by_loop.items():
         try:
@@ -294,6 +265,6 @@ def _deliver(deliveries: list[Delivery]) -> None:
             log.debug("%d outputs had no loop to go to", len(batch))
 
 
-def _dispatch(deliveries: list[tuple[Stream, Output]]) -> None:
-    for stream, item in deliveries:
-        stream.put(item)
+def _dispatch(deliveries: list[tuple[Sink, RequestOutput | EngineError]]) -> None:
+    for sink, item in deliveries:
+        sink.take(item)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from .client import EngineClient
 from .config import EngineConfig
 from .errors import Unavailable
-from .output import EmbeddingOutput, ModelInfo, RequestOutput
+from .output import EmbeddingOutput, ModelInfo
 from .request import Chat, EmbeddingRequest, GenerationRequest
 from .stats import EngineStats
+from .stream import Put
 
 if TYPE_CHECKING:
     from .loader import ProgressCallback
 
 
-class LocalEngine:
+class LocalEngine(EngineClient):
     """Implements ``EngineClient`` in this process, by the engine that fits the model.
 
     Which one it is shows only once the files are there, so it is made in ``start``.
@@ -83,9 +84,9 @@ class LocalEngine:
             await engine.close()
         await engine.start()
 
-    def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:
-        """See ``EngineClient.generate``."""
-        return self._ready().generate(request)
+    async def run(self, request: GenerationRequest, put: Put) -> None:
+        """See ``EngineClient.run``."""
+        await self._ready().run(request, put)
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingOutput:
         """See ``EngineClient.embed``."""

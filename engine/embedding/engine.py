@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..building import build_on
+from ..client import EngineClient
 from ..config import EngineConfig
 from ..device import DeviceThread
 from ..errors import Cancelled, EngineError, InvalidRequest, LoadError, Unavailable, Unsupported
 from ..limits import DEFAULT_LIMITS
-from ..output import Capability, EmbeddingOutput, ModelInfo, RequestOutput
+from ..output import Capability, EmbeddingOutput, ModelInfo
 from ..request import Chat, EmbeddingRequest, GenerationRequest
 from ..stats import EngineStats
+from ..stream import Put
 from .settings import read_object
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def is_encoder(path: Path) -> bool:
     return path.is_dir() and read_object(path / "config.json").get("model_type") in ENCODERS
 
 
-class EmbeddingEngine:
+class EmbeddingEngine(EngineClient):
     """Implements ``EngineClient`` for encoders. Its loop is the one that called ``start``.
 
     ``own_process``: nothing else computes in this process, so that on CPUs batches may run
@@ -121,8 +123,8 @@ class EmbeddingEngine:
         await loop.run_in_executor(self._helpers, device.attach, serving.scheduler)
         self._serving = serving
 
-    def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:
-        """Raises ``Unsupported``. See ``EngineClient.generate``."""
+    async def run(self, request: GenerationRequest, put: Put) -> None:
+        """Raises ``Unsupported``. See ``EngineClient.run``."""
         raise Unsupported(f"{self.model_id} only embeds", reason="CANNOT_GENERATE")
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingOutput:

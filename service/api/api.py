@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -13,13 +12,14 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 
-from mlxforge.engine.errors import DeadlineExceeded, Unimplemented
+from mlxforge.engine.errors import Unimplemented
 from mlxforge.engine.limits import DEFAULT_LIMITS, Limits
 from mlxforge.v1 import embedding_pb2, generation_pb2, model_pb2, tokenizer_pb2
 
 from ..errors import engine_error
 from ..registry import Registry
 from .context import CallContext
+from .deadline import until
 from .embedding import EmbeddingService
 from .generation import GenerationService
 from .method import Handler, RpcMethod, closing, unary_stream, unary_unary
@@ -119,7 +119,7 @@ def _guarded(name: str, handler: Handler, observer: CallObserver) -> Handler:
         responses = handler(requests, context)
         try:
             async with closing(responses):
-                async for response in _until(context.deadline, responses):
+                async for response in until(context.deadline, responses):
                     yield response
         except Exception as error:
             ended_by = engine_error(error, context.request_id)
@@ -133,22 +133,3 @@ def _guarded(name: str, handler: Handler, observer: CallObserver) -> Handler:
             observer.ended(CallEnd(name, context, time.monotonic() - started, ended_by))
 
     return guarded
-
-
-async def _until(
-    deadline: float | None, responses: AsyncIterator[Message]
-) -> AsyncIterator[Message]:
-    """The responses, each awaited until the deadline. Raises ``DeadlineExceeded``."""
-    if deadline is None:
-        async for response in responses:
-            yield response
-        return
-    while True:
-        try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                response = await anext(responses)
-        except TimeoutError as error:
-            raise DeadlineExceeded("the call's deadline has passed") from error
-        except StopAsyncIteration:
-            return
-        yield response

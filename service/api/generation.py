@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mlxforge.engine.limits import Limits
 from mlxforge.engine.output import RequestOutput
-from mlxforge.engine.request import GenerationRequest
+from mlxforge.engine.stream import Put, Run
 from mlxforge.v1 import generation_pb2
 
 from ..registry import ModelEntry, Registry
@@ -33,22 +33,24 @@ class GenerationService:
         self, message: generation_pb2.GenerateRequest, context: CallContext
     ) -> generation_pb2.GenerateResponse:
         """Answer when the whole text is there."""
-        entry, outputs = self._start(message, context)
+        entry, run = self._start(message, context)
         answer = Collector()
         watch = self.observer.outputs(entry.id)
-        async with closing(outputs):
-            async for output in outputs:
-                _note(output, context.record, watch)
-                answer.add(output)
+
+        def put(output: RequestOutput) -> None:
+            _note(output, context.record, watch)
+            answer.add(output)
+
+        await run(put)
         return answer.response(context.request_id, entry.id)
 
     async def stream_generate(
         self, message: generation_pb2.GenerateRequest, context: CallContext
     ) -> AsyncIterator[generation_pb2.StreamGenerateResponse]:
         """Stream the text as it comes."""
-        entry, outputs = self._start(message, context)
+        entry, run = self._start(message, context)
         backlog = self.limits.max_stream_backlog
-        outputs = coalesced(outputs, max_backlog=backlog, rate=self._rate)
+        outputs = coalesced(run, max_backlog=backlog, rate=self._rate)
         first = True
         watch = self.observer.outputs(entry.id)
         async with closing(outputs):
@@ -62,21 +64,17 @@ class GenerationService:
 
     def _start(
         self, message: generation_pb2.GenerateRequest, context: CallContext
-    ) -> tuple[ModelEntry, AsyncIterator[RequestOutput]]:
+    ) -> tuple[ModelEntry, Run]:
         entry = self.registry.generator(message.model)
         context.use(entry.id)
         context.record.request = message
         request = request_of(message, context, self.limits)
-        return entry, self._run(entry, request)
 
-    async def _run(
-        self, entry: ModelEntry, request: GenerationRequest
-    ) -> AsyncIterator[RequestOutput]:
-        async with self.registry.use(entry) as engine:
-            outputs = engine.generate(request)
-            async with closing(outputs):
-                async for output in outputs:
-                    yield output
+        async def run(put: Put) -> None:
+            async with self.registry.use(entry) as engine:
+                await engine.run(request, put)
+
+        return entry, run
 
 
 def _note(output: RequestOutput, record: CallRecord, watch: OutputWatch | None) -> None:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from mlxforge.engine.errors import ResourceExhausted
 from mlxforge.engine.output import RequestOutput
+from mlxforge.engine.stream import Run
 
 from ..merging import entries, merged
-from .method import closing
 
 MESSAGES_PER_SECOND = 10_000
 """Of all streams together. Sending one takes 45 to 50 µs of the one thread that also takes new
@@ -43,16 +43,17 @@ class MessageRate:
 
 
 async def coalesced(
-    outputs: AsyncIterator[RequestOutput], *, max_backlog: int, rate: MessageRate
+    run: Run, *, max_backlog: int, rate: MessageRate
 ) -> AsyncIterator[RequestOutput]:
-    """The same outputs, those of one choice merged that came between two reads, or sooner after
-    the last one than ``rate`` allows. A choice's end does not wait.
+    """What ``run`` puts, outputs of one choice merged that came between two reads, or sooner
+    after the last one than ``rate`` allows. A choice's end does not wait.
 
     A reader that falls ``max_backlog`` behind gets ``ResourceExhausted``, and the request
     is aborted, instead of the memory growing. Closing the iterator aborts the request.
     """
     backlog = _Backlog(max_backlog)
-    pump = asyncio.create_task(backlog.fill(outputs))
+    request = asyncio.create_task(run(backlog.put))
+    request.add_done_callback(backlog.end)
     with rate.stream():
         try:
             while True:
@@ -61,11 +62,11 @@ async def coalesced(
                     yield output
                 if backlog.drained:
                     break
-            await pump
+            await request
         finally:
             backlog.close()
-            pump.cancel()
-            await asyncio.gather(pump, return_exceptions=True)
+            request.cancel()
+            await asyncio.gather(request, return_exceptions=True)
 
 
 class _Backlog:
@@ -86,24 +87,22 @@ class _Backlog:
         """Whether no more will come."""
         return self._ended and not self._pending
 
-    async def fill(self, outputs: AsyncIterator[RequestOutput]) -> None:
-        """Read ``outputs`` to their end or error."""
-        try:
-            async with closing(outputs):
-                async for output in outputs:
-                    self._size += entries(output)
-                    if self._size > self._limit:
-                        raise ResourceExhausted(
-                            "the reader of the stream is too far behind; read faster or ask for "
-                            "fewer tokens",
-                            reason="SLOW_READER",
-                            retry_after=None,
-                        )
-                    self._pending.append(output)
-                    self._tell(at_once=output.finish is not None)
-        finally:
-            self._ended = True
-            self._tell(at_once=True)
+    def put(self, output: RequestOutput) -> None:
+        """The next output. Raises ``ResourceExhausted``."""
+        self._size += entries(output)
+        if self._size > self._limit:
+            raise ResourceExhausted(
+                "the reader of the stream is too far behind; read faster or ask for fewer tokens",
+                reason="SLOW_READER",
+                retry_after=None,
+            )
+        self._pending.append(output)
+        self._tell(at_once=output.finish is not None)
+
+    def end(self, _: object = None) -> None:
+        """No more will come."""
+        self._ended = True
+        self._tell(at_once=True)
 
     def take(self, pause: float) -> Sequence[RequestOutput]:
         """What came since the last call, merged. ``ready`` is not set again before ``pause``."""

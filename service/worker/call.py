@@ -1,8 +1,9 @@
-"""A request on its way through a worker: what came of it and was not taken yet."""
+"""A request on its way through a worker: where its answers go, and its end."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from mlxforge.engine.errors import EngineError
 
@@ -10,36 +11,29 @@ from .messages import Answer
 
 
 class Call:
-    """Answers of one call. Used on one loop; one task takes."""
+    """Answers of one call, on one loop; ``ended`` is done after the last one, or an error.
 
-    __slots__ = ("_answers", "_error", "_waiter", "number")
+    ``take`` gets each, and says whether it was the last. What it raises ends the call.
+    """
 
-    def __init__(self, number: int) -> None:
+    __slots__ = ("_take", "ended", "number")
+
+    def __init__(self, number: int, take: Callable[[Answer], bool]) -> None:
         self.number = number
-        self._answers: list[Answer] = []
-        self._error: EngineError | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._take = take
 
     def put(self, answer: Answer) -> None:
         """The worker answered."""
-        self._answers.append(answer)
-        self._wake()
+        if self.ended.done():
+            return
+        try:
+            if self._take(answer):
+                self.ended.set_result(None)
+        except Exception as error:  # this call's: the frame has answers of others
+            self.ended.set_exception(error)
 
     def fail(self, error: EngineError) -> None:
-        """No more will come. What came before is taken first."""
-        self._error = error
-        self._wake()
-
-    async def take(self) -> list[Answer]:
-        """All that came since the last time, at least one. Raises the call's error."""
-        while not self._answers:
-            if self._error is not None:
-                raise self._error
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        taken, self._answers = self._answers, []
-        return taken
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        """No more will come."""
+        if not self.ended.done():
+            self.ended.set_exception(error)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
+from mlxforge.engine.client import EngineClient
 from mlxforge.engine.config import EngineConfig
 from mlxforge.engine.errors import (
     Cancelled,
@@ -21,11 +22,11 @@ from mlxforge.engine.errors import (
 )
 from mlxforge.engine.limits import DEFAULT_LIMITS, Limits
 from mlxforge.engine.loader.progress import ProgressCallback
-from mlxforge.engine.output import EmbeddingOutput, ModelInfo, RequestOutput
+from mlxforge.engine.output import EmbeddingOutput, ModelInfo
 from mlxforge.engine.request import Chat, EmbeddingRequest, GenerationRequest
 from mlxforge.engine.stats import EngineStats
+from mlxforge.engine.stream import Put
 
-from ..merging import merged
 from .backoff import Backoff
 from .call import Call
 from .config import WorkerConfig
@@ -41,7 +42,7 @@ from .messages import (
     Tokenize,
     Tokens,
     Vectors,
-    outputs_of,
+    output_of,
 )
 from .process import COMMAND
 from .session import Model, Session, WorkerDied
@@ -53,7 +54,7 @@ _LIVES_DELAY = 1.0
 A = TypeVar("A", bound=Message)
 
 
-class WorkerEngine:
+class WorkerEngine(EngineClient):
     """Implements ``EngineClient`` by a child process that hosts a ``LocalEngine``.
 
     When the process dies or hangs its requests end with ``Unavailable``, and it is started
@@ -149,8 +150,8 @@ class WorkerEngine:
         self._supervisor = asyncio.create_task(self._supervise(self._session))
         self._changed()
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:
-        """See ``EngineClient.generate``.
+    async def run(self, request: GenerationRequest, put: Put) -> None:
+        """See ``EngineClient.run``.
 
         What the worker could only turn away is turned away here: under a load many times too
         high it would read, and refuse, each request before it comes to its next step.
@@ -158,24 +159,26 @@ class WorkerEngine:
         if self._generating >= self._room:
             self._rejected += 1
             raise queue_full(self._model.engine.max_waiting_requests)
-        session, call = self._open(lambda number: Generate(number, request))
         left = request.n
+
+        def take(answer: Answer) -> bool:
+            nonlocal left
+            output = output_of(request.request_id, _expect(answer, Piece))
+            left -= output.finish is not None
+            put(output)
+            return not left
+
         self._generating += 1
         try:
-            while left:
-                pieces = _expect(await call.take(), Piece)
-                for output in merged(outputs_of(request.request_id, pieces)):
-                    left -= output.finish is not None
-                    yield output
+            await self._ask(lambda number: Generate(number, request), take)
         finally:
             self._generating -= 1
-            self._end(session, call, over=not left)
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingOutput:
         """See ``EngineClient.embed``."""
-        answers = await self._ask(lambda number: Embed(number, request), Embedded)
-        end = _expect(answers[-1:], Embedded)[0]
-        data = bytearray().join(part.values for part in _expect(answers[:-1], Vectors))
+        answers = await self._collect(lambda number: Embed(number, request), Embedded)
+        end = _expect(answers[-1], Embedded)
+        data = bytearray().join(_expect(part, Vectors).values for part in answers[:-1])
         vectors = np.frombuffer(data, "<f4").reshape(len(request.inputs), -1)
         return EmbeddingOutput(request.request_id, vectors, end.truncated, end.prompt_tokens)
 
@@ -183,20 +186,20 @@ class WorkerEngine:
         self, source: str | Chat, *, add_special_tokens: bool = True
     ) -> tuple[Sequence[int], Sequence[str]]:
         """See ``EngineClient.tokenize``."""
-        answers = await self._ask(
+        answers = await self._collect(
             lambda number: Tokenize(number, source, add_special_tokens), Tokens
         )
-        tokens = _expect(answers, Tokens)[0]
+        tokens = _expect(answers[-1], Tokens)
         return tokens.ids, tokens.texts
 
     async def detokenize(
         self, token_ids: Sequence[int], *, skip_special_tokens: bool = True
     ) -> str:
         """See ``EngineClient.detokenize``."""
-        answers = await self._ask(
+        answers = await self._collect(
             lambda number: Detokenize(number, tuple(token_ids), skip_special_tokens), Text
         )
-        return _expect(answers, Text)[0].text
+        return _expect(answers[-1], Text).text
 
     async def drain(self, grace: float) -> None:
         """See ``EngineClient.drain``. A worker that dies now is not started again."""
@@ -287,13 +290,15 @@ class WorkerEngine:
             self._changed()
             await asyncio.sleep(backoff.next())
 
-    def _open(self, make: Callable[[int], Message]) -> tuple[Session, Call]:
+    def _open(
+        self, make: Callable[[int], Message], take: Callable[[Answer], bool]
+    ) -> tuple[Session, Call]:
         if self._draining and not self._closed:
             raise Unavailable("the server is shutting down", reason="DRAINING")
         session = self._session
         if session is None or session.ended.done():
             raise self._unavailable()
-        call = session.open(make)
+        call = session.open(make, take)
         self._live += 1
         self._idle.clear()
         return session, call
@@ -304,18 +309,26 @@ class WorkerEngine:
         if not self._live:
             self._idle.set()
 
-    async def _ask(self, make: Callable[[int], Message], last: type[Answer]) -> list[Answer]:
-        """The answers of a call, up to one of type ``last``."""
-        session, call = self._open(make)
-        answers: list[Answer] = []
+    async def _ask(self, make: Callable[[int], Message], take: Callable[[Answer], bool]) -> None:
+        """Have a call answered; ``take`` as for ``Call``."""
+        session, call = self._open(make, take)
         over = False
         try:
-            while not over:
-                answers += await call.take()
-                over = isinstance(answers[-1], last)
-            return answers
+            await call.ended
+            over = True
         finally:
             self._end(session, call, over=over)
+
+    async def _collect(self, make: Callable[[int], Message], last: type[Answer]) -> list[Answer]:
+        """The answers of a call, up to one of type ``last``."""
+        answers: list[Answer] = []
+
+        def take(answer: Answer) -> bool:
+            answers.append(answer)
+            return isinstance(answer, last)
+
+        await self._ask(make, take)
+        return answers
 
     def _load_error(self, death: WorkerDied) -> LoadError:
         attempts = self._model.worker.load_attempts
@@ -345,11 +358,8 @@ class WorkerEngine:
         )
 
 
-def _expect(answers: Sequence[Answer], kind: type[A]) -> list[A]:
-    """Answers of the one type that fits. Raises ``InternalError``."""
-    fitting: list[A] = []
-    for answer in answers:
-        if not isinstance(answer, kind):
-            raise InternalError(f"the worker answered {type(answer).__name__}")
-        fitting.append(answer)
-    return fitting
+def _expect(answer: Answer, kind: type[A]) -> A:
+    """An answer of the one type that fits. Raises ``InternalError``."""
+    if not isinstance(answer, kind):
+        raise InternalError(f"the worker answered {type(answer).__name__}")
+    return answer

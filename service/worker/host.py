@@ -7,7 +7,7 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from mlxforge.engine.client import EngineClient
@@ -186,13 +186,13 @@ class Host:
         # Checked again: the front may be of any build, and is where requests come from.
         check_generation(message.request, self._limits)
         call, left = message.call, message.request.n
-        outputs = engine.generate(message.request)
-        try:
-            async for output in outputs:
-                self._outbox.send(piece_of(call, output))
-                left -= output.finish is not None
-        finally:
-            await _aclose(outputs)
+
+        def put(output: RequestOutput) -> None:
+            nonlocal left
+            left -= output.finish is not None
+            self._outbox.send(piece_of(call, output))
+
+        await engine.run(message.request, put)
         if left:
             raise InternalError(f"{left} choices did not finish")
 
@@ -236,9 +236,3 @@ def _engine_error(error: Exception) -> EngineError:
         return error
     _log.error("a call failed", exc_info=error)
     return InternalError("internal error; the server's log has it")
-
-
-async def _aclose(outputs: AsyncIterator[RequestOutput]) -> None:
-    close: Callable[[], Awaitable[None]] | None = getattr(outputs, "aclose", None)
-    if close is not None:
-        await close()

@@ -19,7 +19,6 @@ allocating by a length that the data only claims.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -265,18 +264,15 @@ def piece_of(call: int, output: RequestOutput) -> Piece:
     )
 
 
-def outputs_of(request_id: str, pieces: Sequence[Piece]) -> list[RequestOutput]:
-    """Messages as outputs of a request."""
-    return [
-        RequestOutput(
-            request_id,
-            piece.index,
-            piece.text,
-            piece.reasoning,
-            piece.token_ids,
-            piece.logprobs,
-            piece.tool_calls,
-            piece.finish,
-        )
-        for piece in pieces
-    ]
+def output_of(request_id: str, piece: Piece) -> RequestOutput:
+    """A message as an output of a request."""
+    return RequestOutput(
+        request_id,
+        piece.index,
+        piece.text,
+        piece.reasoning,
+        piece.token_ids,
+        piece.logprobs,
+        piece.tool_calls,
+        piece.finish,
+    )

@@ -8,7 +8,7 @@ from mlxforge.engine.errors import ResourceExhausted
 
 from ..merging import entries, merged
 from .link import Link
-from .messages import Beat, Log, Message, Piece, ToWorker, failure_of, outputs_of, piece_of
+from .messages import Beat, Log, Message, Piece, ToWorker, failure_of, output_of, piece_of
 
 _MERGE_AT = 4096
 MAX_ENTRIES = 500_000
@@ -67,7 +67,9 @@ class Outbox:
                 pieces.setdefault(message.call, []).append(message)
         # What else there is of a call comes after its pieces.
         others = [message for message in self._held if not isinstance(message, Piece)]
-        outputs = {call: merged(outputs_of("", parts)) for call, parts in pieces.items()}
+        outputs = {
+            call: merged([output_of("", part) for part in parts]) for call, parts in pieces.items()
+        }
         if sum(entries(o) for parts in outputs.values() for o in parts) <= self._max_entries:
             self._held = [piece_of(call, o) for call, parts in outputs.items() for o in parts]
         else:

@@ -23,6 +23,7 @@ from .config import WorkerConfig
 from .link import BadFrame, Link
 from .messages import (
     Abort,
+    Answer,
     Beat,
     Close,
     Failure,
@@ -124,8 +125,8 @@ class Session:
         self._watch.start()
         return info
 
-    def open(self, make: Callable[[int], Message]) -> Call:
-        """Send a call. Raises ``Unavailable``."""
+    def open(self, make: Callable[[int], Message], take: Callable[[Answer], bool]) -> Call:
+        """Send a call, ``take`` as for ``Call``. Raises ``Unavailable``."""
         if self.ended.done():
             raise self._gone()
         if self._link is not None and self._link.backlog > MAX_BACKLOG_BYTES:
@@ -133,7 +134,7 @@ class Session:
                 f"the worker of {self.model.id} does not take more requests now; try again soon",
                 reason="WORKER_BUSY",
             )
-        call = Call(next(self._numbers))
+        call = Call(next(self._numbers), take)
         self._calls[call.number] = call
         self._send(make(call.number))
         return call

@@ -10,7 +10,6 @@ import asyncio
 import importlib.util
 import logging
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,7 @@ from mlxforge.engine.output import (
     Usage,
 )
 from mlxforge.engine.request import GenerationRequest
+from mlxforge.engine.stream import Put
 from mlxforge.service.api import Api
 from mlxforge.service.config import Settings
 from mlxforge.service.embedded.door import serve
@@ -82,12 +82,12 @@ SCRIPTS = {
 class CallsTools(fakes.FakeEngine):
     """Thinks, speaks, then calls two tools, their arguments in pieces."""
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:
+    async def run(self, request: GenerationRequest, put: Put) -> None:
         """The same for every request."""
         name = request.request_id
-        yield RequestOutput(name, 0, reasoning="Two calls ", token_ids=(1,))
-        yield RequestOutput(name, 0, reasoning="are needed.", token_ids=(2,))
-        yield RequestOutput(name, 0, text="Let me see. ", token_ids=(3,))
+        put(RequestOutput(name, 0, reasoning="Two calls ", token_ids=(1,)))
+        put(RequestOutput(name, 0, reasoning="are needed.", token_ids=(2,)))
+        put(RequestOutput(name, 0, text="Let me see. ", token_ids=(3,)))
         first, second = "call_aaaaaaaaaaaaaaaaaaaaaaaa", "call_bbbbbbbbbbbbbbbbbbbbbbbb"
         pieces = (
             ToolCallDelta(0, first, "weather", '{"city":'),
@@ -95,10 +95,10 @@ class CallsTools(fakes.FakeEngine):
             ToolCallDelta(1, second, "time", "{}"),
         )
         for i, piece in enumerate(pieces):
-            yield RequestOutput(name, 0, tool_calls=(piece,), token_ids=(4 + i,))
+            put(RequestOutput(name, 0, tool_calls=(piece,), token_ids=(4 + i,)))
         usage = Usage(prompt_tokens=9, completion_tokens=6, reasoning_tokens=2)
         timings = Timings(0.0, 0.001, 0.002)
-        yield RequestOutput(name, 0, finish=Finish(FinishReason.TOOL_CALLS, usage, timings))
+        put(RequestOutput(name, 0, finish=Finish(FinishReason.TOOL_CALLS, usage, timings)))
 
 
 async def open_api(settings: Settings) -> Api:

@@ -26,7 +26,7 @@ from mlxforge.engine.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from mlxforge.engine.output import FinishReason
+from mlxforge.engine.output import FinishReason, RequestOutput
 
 from .serving import CONFIG, collect, request, resting, until
 
@@ -111,6 +111,23 @@ async def test_leaving_a_stream_aborts_it(engine: Engine) -> None:
     assert isinstance(stream, AsyncGenerator)
     await stream.aclose()
     await until(lambda: resting(engine))
+
+
+async def test_a_caller_that_raises_ends_its_request_alone(engine: Engine) -> None:
+    """As a door does whose client reads too slowly."""
+    taken: list[int] = []
+
+    def put(output: RequestOutput) -> None:
+        taken.extend(output.token_ids)
+        if len(taken) == 3:
+            raise ResourceExhausted("too slow", reason="SLOW_READER", retry_after=None)
+
+    other = asyncio.ensure_future(collect(engine, request("other", max_tokens=60)))
+    with pytest.raises(ResourceExhausted, match="too slow"):
+        await engine.run(request("a", max_tokens=400), put)
+    assert len((await other)[0][0]) == 60
+    await until(lambda: resting(engine))
+    assert len(taken) == 3
 
 
 async def test_one_loop_among_several(engine: Engine) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from mlxforge.engine.client import EngineClient
 from mlxforge.engine.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -34,6 +35,7 @@ from mlxforge.engine.output import (
 )
 from mlxforge.engine.request import Chat, EmbeddingRequest, GenerationRequest
 from mlxforge.engine.stats import EngineStats
+from mlxforge.engine.stream import Put
 
 VOCAB_SIZE = 1000
 DIMENSIONS = 4
@@ -53,7 +55,7 @@ class Script:
     fail_with: Exception = field(default_factory=lambda: RuntimeError("secret: disk is full"))
 
 
-class FakeEngine:
+class FakeEngine(EngineClient):
     """Answers with the words of its input, over and over, until ``max_tokens`` (8) of them.
 
     Word i of choice c is ``words[(c + i) % len(words)]``; its token id is its position i.
@@ -119,7 +121,7 @@ class FakeEngine:
             raise self.script.load_error
         self.loaded = True
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:
+    async def run(self, request: GenerationRequest, put: Put) -> None:
         if self._draining:
             raise Unavailable("draining", reason="DRAINING")
         arrival = time.monotonic()
@@ -135,7 +137,7 @@ class FakeEngine:
                 self._check(request, i)
                 self.words += request.n
                 for choice in range(request.n):
-                    yield _word(request, choice, i, words, arrival)
+                    put(_word(request, choice, i, words, arrival))
         finally:
             self.live -= 1
 

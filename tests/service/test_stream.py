@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -18,6 +18,7 @@ from mlxforge.engine.output import (
     ToolCallDelta,
     Usage,
 )
+from mlxforge.engine.stream import Put
 from mlxforge.service.api.stream import MessageRate, coalesced
 from mlxforge.service.merging import merged
 
@@ -34,11 +35,11 @@ class Source:
         self.pause_at: int | None = None
         self.closed = False
 
-    async def read(self) -> AsyncIterator[RequestOutput]:
+    async def run(self, put: Put) -> None:
         try:
             for number, output in enumerate(self._outputs):
                 await asyncio.sleep(0.75 if number == self.pause_at else 0)
-                yield output
+                put(output)
             if self._error is not None:
                 raise self._error
             await asyncio.sleep(0)
@@ -52,14 +53,14 @@ def tokens(count: int, index: int = 0) -> list[RequestOutput]:
 
 async def test_a_quick_reader_gets_every_piece() -> None:
     source = Source(tokens(10))
-    read = [output async for output in coalesced(source.read(), max_backlog=100, rate=FREE)]
+    read = [output async for output in coalesced(source.run, max_backlog=100, rate=FREE)]
     assert read == tokens(10) and source.closed
 
 
 async def test_a_slow_reader_gets_the_same_in_fewer_pieces() -> None:
     source = Source(tokens(100))
     read: list[RequestOutput] = []
-    async for output in coalesced(source.read(), max_backlog=1000, rate=FREE):
+    async for output in coalesced(source.run, max_backlog=1000, rate=FREE):
         read.append(output)
         for _ in range(20):
             await asyncio.sleep(0)
@@ -77,7 +78,7 @@ async def test_a_stream_has_its_share_of_the_messages() -> None:
     started = loop.time()
     source = Source(tokens(100))
     source.pause_at = 60
-    async for output in coalesced(source.read(), max_backlog=1000, rate=rate):
+    async for output in coalesced(source.run, max_backlog=1000, rate=rate):
         read.append(output)
         times.append(loop.time() - started)
     assert [len(output.token_ids) for output in read] == [1, 59, 40]
@@ -89,7 +90,7 @@ async def test_an_end_does_not_wait() -> None:
     source = Source([*tokens(10), RequestOutput("r", 0, finish=END)])
     async with asyncio.timeout(5):
         rate = MessageRate(per_second=0.01)
-        outputs = coalesced(source.read(), max_backlog=100, rate=rate)
+        outputs = coalesced(source.run, max_backlog=100, rate=rate)
         read = [output async for output in outputs]
     assert [len(output.token_ids) for output in read] == [1, 9]
     assert read[-1].finish == END
@@ -105,7 +106,7 @@ async def test_messages_are_shared_out_evenly_while_streams_last() -> None:
             assert rate.pause == 0.02
         assert rate.pause == 0
     with pytest.raises(Unavailable):
-        async for _ in coalesced(Source([], Unavailable("gone")).read(), max_backlog=10, rate=rate):
+        async for _ in coalesced(Source([], Unavailable("gone")).run, max_backlog=10, rate=rate):
             pass
     with rate.stream(), rate.stream(), rate.stream():
         assert rate.pause == 0.003, "streams that ended count no more"
@@ -113,7 +114,7 @@ async def test_messages_are_shared_out_evenly_while_streams_last() -> None:
 
 async def test_too_far_behind_ends_the_request() -> None:
     source = Source(tokens(1000))
-    outputs = coalesced(source.read(), max_backlog=50, rate=FREE)
+    outputs = coalesced(source.run, max_backlog=50, rate=FREE)
     first = await anext(outputs)
     await asyncio.sleep(0.05)
     assert source.closed, "the request is freed although nobody reads"
@@ -128,7 +129,7 @@ async def test_too_far_behind_ends_the_request() -> None:
 async def test_logprobs_count_towards_the_backlog() -> None:
     entry = TokenLogprobs(1, -1.0, ((1, -1.0),) * 20)
     source = Source([RequestOutput("r", 0, token_ids=(1,), logprobs=(entry,))] * 10)
-    outputs = coalesced(source.read(), max_backlog=100, rate=FREE)
+    outputs = coalesced(source.run, max_backlog=100, rate=FREE)
     with pytest.raises(ResourceExhausted):
         async for _ in outputs:
             await asyncio.sleep(0.05)
@@ -138,14 +139,14 @@ async def test_an_error_comes_after_what_came_before_it() -> None:
     source = Source(tokens(5), Unavailable("gone"))
     read: list[int] = []
     with pytest.raises(Unavailable):
-        async for output in coalesced(source.read(), max_backlog=100, rate=FREE):
+        async for output in coalesced(source.run, max_backlog=100, rate=FREE):
             read.extend(output.token_ids)
     assert read == [0, 1, 2, 3, 4]
 
 
 async def test_closing_closes_the_source() -> None:
     source = Source(tokens(1000))
-    outputs = coalesced(source.read(), max_backlog=10_000, rate=FREE)
+    outputs = coalesced(source.run, max_backlog=10_000, rate=FREE)
     await anext(outputs)
     assert isinstance(outputs, AsyncGenerator)
     await outputs.aclose()
@@ -157,7 +158,7 @@ async def test_cancelling_the_reader_closes_the_source() -> None:
     endless = asyncio.Event()
 
     async def read() -> None:
-        async for _ in coalesced(source.read(), max_backlog=10_000, rate=FREE):
+        async for _ in coalesced(source.run, max_backlog=10_000, rate=FREE):
             await endless.wait()
 
     task = asyncio.create_task(read())

@@ -12,15 +12,15 @@ import json
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from mlxforge.engine.loader.progress import Progress
-from mlxforge.engine.output import Capability, RequestOutput
+from mlxforge.engine.output import Capability
 from mlxforge.engine.request import GenerationRequest
+from mlxforge.engine.stream import Put
 from mlxforge.service.worker.main import main
 from tests.service.fakes import FakeEngine, Script, all_errors
 
@@ -58,7 +58,7 @@ class Faulty(FakeEngine):
                 print("no such weights", file=sys.stderr, flush=True)
                 os._exit(7)
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[RequestOutput]:
+    async def run(self, request: GenerationRequest, put: Put) -> None:
         match (request.prompt or "").split():
             case ["abort"]:
                 ctypes.CDLL(None).abort()
@@ -80,8 +80,7 @@ class Faulty(FakeEngine):
                 request = GenerationRequest("", prompt=str(gc.get_freeze_count()), max_tokens=1)
             case ["live"]:
                 request = GenerationRequest("", prompt=str(self.live), max_tokens=1)
-        async for output in super().generate(request):
-            yield output
+        await super().run(request, put)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from mlxforge.engine.errors import EngineError, InternalError, InvalidRequest
-from mlxforge.engine.output import Capability
+from mlxforge.engine.errors import (
+    EngineError,
+    InternalError,
+    InvalidRequest,
+    ResourceExhausted,
+)
+from mlxforge.engine.output import Capability, RequestOutput
 from mlxforge.engine.request import Chat, EmbeddingRequest, Message, SamplingParams
 from mlxforge.service.worker.engine import WorkerEngine
 
@@ -95,6 +100,20 @@ async def test_leaving_early_aborts(engine: WorkerEngine) -> None:
     await until(lambda: engine.stats.running > 0, 10)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+    await until(lambda: engine.stats.running == 0, 10)
+    assert await text_of(engine, "live") == "0"
+
+
+async def test_a_caller_that_raises_ends_its_request_alone(engine: WorkerEngine) -> None:
+    """Other calls' answers come in the same frames."""
+
+    def put(output: RequestOutput) -> None:
+        raise ResourceExhausted("too slow", reason="SLOW_READER", retry_after=None)
+
+    other = asyncio.create_task(text_of(engine, max_tokens=400))
+    with pytest.raises(ResourceExhausted, match="too slow"):
+        await engine.run(request(max_tokens=4000), put)
+    assert len((await other).split()) == 400
     await until(lambda: engine.stats.running == 0, 10)
     assert await text_of(engine, "live") == "0"
 

@@ -139,7 +139,7 @@ def test_outputs_arrive() -> None:
     finishes = (None, Finish(FinishReason.LENGTH, Usage(), Timings(), matched_stop=13))
     outputs = [OUTPUT, *(RequestOutput("r1", i, finish=f) for i, f in enumerate(finishes))]
     pieces = [there(m.to_front, m.piece_of(1, output)) for output in outputs]
-    assert m.outputs_of("r1", pieces) == outputs
+    assert [m.output_of("r1", piece) for piece in pieces] == outputs
 
 
 @pytest.mark.parametrize(

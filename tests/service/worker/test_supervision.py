@@ -82,7 +82,7 @@ async def test_an_abort_in_native_code_is_logged(
     await ends_unavailable(asyncio.create_task(text_of(engine, "abort")), "WORKER_DIED")
     await serves_again(engine)
     assert "killed by SIGABRT" in caplog.text
-    assert "Fatal Python error: Aborted" in caplog.text and "in generate" in caplog.text
+    assert "Fatal Python error: Aborted" in caplog.text and "in run" in caplog.text
 
 
 async def test_a_stopped_worker_is_replaced(worker: MakeWorker) -> None:
