@@ -132,9 +132,10 @@ class Engine(EngineClient):
         try:
             await self._prepare(assembly, group)
             sink.left = len(group.sequences)
-            if self._assembly is assembly:  # else it is being closed, which ends all sinks
-                core.submit(group)
-                assembly.device.wake()
+            if self._assembly is not assembly:
+                raise Cancelled("the engine was closed")
+            core.submit(group)
+            assembly.device.wake()
             await sink.ended
         finally:
             sink.close()
