@@ -11,6 +11,8 @@ from google.protobuf.message import Message
 
 from mlxforge.engine.errors import PermissionDenied
 
+_TRANSIT_SECONDS = 0.05
+
 
 def new_request_id() -> str:
     """A fresh id of a request: made here, never taken from a client."""
@@ -78,5 +80,8 @@ class CallContext:
 
     @property
     def expired(self) -> bool:
-        """Whether the deadline has passed."""
-        return self.deadline is not None and time.monotonic() >= self.deadline
+        """Whether the deadline has passed, here or at the client.
+
+        A client counts from when it sent the call, we from when it came: its cancel may be first.
+        """
+        return self.deadline is not None and time.monotonic() >= self.deadline - _TRANSIT_SECONDS

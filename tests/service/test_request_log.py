@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import grpc
 import pytest
+from google.rpc import code_pb2
 
+from mlxforge.service.api.context import CallContext
+from mlxforge.service.api.observer import CallEnd
 from mlxforge.v1 import generation_pb2, model_pb2
 
 from .fakes import FakeEngine, Script
@@ -77,3 +81,19 @@ async def test_ends_of_all_kinds(caplog: pytest.LogCaptureFixture, start: Start)
     assert by_status["INVALID_ARGUMENT"]["reason"] == "INVALID_REQUEST"
     assert int(by_status["CANCELLED"]["completion_tokens"]) >= 1
     assert "model" not in by_status["NOT_FOUND"], "a client's text is no log field"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "code"),
+    [
+        (None, code_pb2.CANCELLED),
+        (5.0, code_pb2.CANCELLED),
+        (0.01, code_pb2.DEADLINE_EXCEEDED),  # the client's clock started before ours
+        (-1.0, code_pb2.DEADLINE_EXCEEDED),
+    ],
+)
+def test_a_client_that_leaves_at_its_deadline_says_cancel(
+    seconds: float | None, code: code_pb2.Code
+) -> None:
+    end = CallEnd("a/B", CallContext.with_timeout(seconds), 1.0, asyncio.CancelledError())
+    assert end.code == code
