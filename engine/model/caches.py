@@ -123,6 +123,11 @@ class CacheRunner:
         """See ``Runner.width``: always exact."""
         return rows
 
+    def widths(self, most: int) -> list[int]:
+        """See ``Runner.widths``: a sample, for all of them would take long."""
+        on_gpu = mx.default_device().type == mx.DeviceType.gpu
+        return [rows for rows in (1, 8, 32) if rows <= most] if on_gpu else [1]
+
     def cost(self, rows: int, length: int) -> int:
         """See ``Runner.cost``."""
         return rows * sum(cost.of(length, windowed=True) for cost in self._costs)

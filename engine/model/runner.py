@@ -98,6 +98,10 @@ class Runner(Protocol):
         """Rows of the arrays that a step of ``rows`` rows computes with."""
         ...
 
+    def widths(self, most: int) -> list[int]:
+        """Those of up to ``most`` rows that kernels are chosen for, in ascending order."""
+        ...
+
     def keep(self, order: Sequence[int]) -> None:
         """Make row ``i`` what row ``order[i]`` was and drop the rest."""
         ...

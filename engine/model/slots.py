@@ -69,6 +69,10 @@ class SlotRunner:
                 return width
         return -(-rows // 64) * 64
 
+    def widths(self, most: int) -> list[int]:
+        """See ``Runner.widths``."""
+        return sorted({self.width(rows) for rows in range(1, most + 1)}) if self.on_gpu else [1]
+
     def cost(self, rows: int, length: int) -> int:
         """See ``Runner.cost``."""
         return self.width(rows) * rounded(length) * self.layout.token_bytes

@@ -75,6 +75,9 @@ class FakeRunner:
     def width(self, rows: int) -> int:
         return rows
 
+    def widths(self, most: int) -> list[int]:
+        return [1]
+
     def cost(self, rows: int, length: int) -> int:
         return rows * (-(-length // 8) * 8)
 

@@ -290,23 +290,31 @@ def test_shared_prefixes_give_the_tokens_of_a_cold_run(name: str, unit: int) -> 
 
 @pytest.mark.parametrize("max_model_len", [4096, 300])
 def test_warming_up_as_on_a_gpu(max_model_len: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prefills of all shapes that are prepared, none longer than the model knows."""
+    """Prefills of all shapes that are prepared, none longer than the model knows; all widths."""
     runner = runner_of(build("llama"), "llama")
     assert isinstance(runner, SlotRunner)
     runner.shapes = PrefillShapes(64, max_model_len)
+    runner.on_gpu = True
     shapes = []
-    advance = runner.advance
+    widths: set[int] = set()
+    advance, decode = runner.advance, runner.decode
 
     def noted(prefill: Any, tokens: Any) -> None:
         shapes.append((len(tokens), len(tokens[0])))
         advance(prefill, tokens)
 
+    def counted(tokens: mx.array, lengths: Any) -> mx.array:
+        widths.add(tokens.shape[0])
+        return decode(tokens, lengths)
+
     monkeypatch.setattr(runner, "advance", noted)
-    harness = Harness(runner, VOCAB)
+    monkeypatch.setattr(runner, "decode", counted)
+    harness = Harness(runner, VOCAB, rows=40)
     checks: list[int] = []
     warm_up(harness.core, max_model_len, lambda: checks.append(1))
     assert max(length for _, length in shapes) == (2048 if max_model_len == 4096 else 256)
-    assert {rows for rows, _ in shapes} == {1, 2, 4, 8, 16, 32} and len(checks) >= len(shapes)
+    assert {rows for rows, _ in shapes} == {1, 2, 4, 8, 16, 32, 64} and len(checks) >= len(shapes)
+    assert widths == {1, 2, 4, 8, 16, 24, 32, 48}
     assert harness.core.pace.decode_seconds > 0 < harness.core.pace.chunk_time.of(64)
     harness.check_resting()
 

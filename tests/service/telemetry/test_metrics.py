@@ -6,13 +6,13 @@ import asyncio
 import json
 import re
 import secrets
-import threading
 import urllib.request
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 
 from mlxforge.engine.stats import EngineStats
@@ -194,10 +194,23 @@ async def test_series_of_models_that_are_gone_go_too(watch: Watch) -> None:
     assert await server.value("mlxforge_e2e_request_latency_seconds_count", model_name="fake") == 0
 
 
+def listening() -> set[int]:
+    """Ports that this process accepts TCP connections on."""
+    connections = psutil.Process().net_connections("tcp")
+    return {c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN}
+
+
+def port(address: str) -> int:
+    return int(address.rsplit(":", 1)[1])
+
+
 async def test_without_the_setting_nothing_listens(watch: Watch) -> None:
-    before = set(threading.enumerate())  # an earlier test's may be ending
+    before = listening()
+    watching = await watch()
+    expected = {port(watching.address), port(watching.telemetry.metrics_address)}
+    assert listening() - before == expected
     server = await watch(metrics=MetricsSettings())
-    assert not set(threading.enumerate()) - before
+    assert listening() - before == expected | {port(server.address)}
     assert server.telemetry.metrics_address == ""
     await server.generation.Generate(Request(prompt="a", max_tokens=1))
 
